@@ -1,0 +1,128 @@
+"""Faults of a table, each named: what, column, row, got, expected."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from cluster.errors import DataError, InsufficientHistoryError, SchemaError
+from training.core.schema import Column, Schema
+
+ID, TIME = "series_id", "timestamp"
+
+
+def check(frame: pd.DataFrame, schema: Schema, *, minimum_rows: int = 1) -> None:
+    """Raise at the first fault of `frame`, from the table's shape down to single values.
+
+    Parameters
+    ----------
+    frame
+        Long table with `series_id`, `timestamp` and the schema's columns. Row labels appear in messages.
+    schema
+        What it must look like.
+    minimum_rows
+        The shortest series allowed.
+
+    Raises
+    ------
+    SchemaError
+        A column is missing, doubled or not numeric.
+    DataError
+        Rows are empty, unsorted, doubled or missing in time; a value is NaN, infinite or impossible.
+    InsufficientHistoryError
+        A series has fewer than `minimum_rows` rows.
+    """
+    _check_columns(frame, schema)
+    if frame.empty:
+        raise DataError.at("the table is empty", got="0 rows", expected="at least 1 row")
+    _check_times(frame, schema)
+    for column in schema.columns:
+        _check_values(frame, column)
+    _check_length(frame, minimum_rows)
+
+
+def _check_columns(frame: pd.DataFrame, schema: Schema) -> None:
+    present = list(frame.columns)
+    for name in (ID, TIME, *schema.names):
+        if present.count(name) != 1:
+            raise SchemaError.at(
+                "a column is missing" if name not in present else "a column appears more than once",
+                column=name,
+                got=f"columns {', '.join(map(str, present)) or 'none'}",
+                expected=f"'{name}' once, as schema '{schema.name}' says",
+            )
+    if not pd.api.types.is_datetime64_dtype(frame[TIME]):
+        raise SchemaError.at(
+            "timestamps are not times", column=TIME, got=frame[TIME].dtype, expected="datetime64 without zone"
+        )
+    for column in schema.columns:
+        dtype = frame[column.name].dtype
+        if not pd.api.types.is_numeric_dtype(dtype):
+            raise SchemaError.at(
+                "values are not numbers",
+                column=column.name,
+                got=dtype,
+                expected=f"{column.kind} in {column.unit}",
+            )
+
+
+def _check_times(frame: pd.DataFrame, schema: Schema) -> None:
+    missing = np.flatnonzero(frame[TIME].isna())
+    if len(missing):
+        raise DataError.at(
+            "a timestamp is missing", column=TIME, row=frame.index[missing[0]], got="NaT", expected="a time"
+        )
+    offset = pd.tseries.frequencies.to_offset(schema.frequency)
+    for series, rows in frame.groupby(ID, sort=False):
+        times = rows[TIME]
+        expected = times.array[:-1] + offset
+        wrong = np.flatnonzero(np.asarray(times.array[1:] != expected))
+        if not len(wrong):
+            continue
+        at = int(wrong[0])
+        before, after = times.iloc[at], times.iloc[at + 1]
+        fault = "doubled" if after == before else "not sorted" if after < before else "missing (a gap)"
+        raise DataError.at(
+            f"series '{series}': a timestamp is {fault}",
+            column=TIME,
+            row=rows.index[at + 1],
+            got=f"{after} after {before}",
+            expected=f"{expected[at]} (step {schema.frequency})",
+            series=str(series),
+        )
+
+
+def _check_values(frame: pd.DataFrame, column: Column) -> None:
+    values = frame[column.name].to_numpy(dtype=np.float64, na_value=np.nan)
+    finite = np.isfinite(values)
+    low = -np.inf if column.low is None else column.low
+    high = np.inf if column.high is None else column.high
+    whole = values == np.floor(values) if column.kind == "int" else np.ones(len(values), dtype=bool)
+    faults = (
+        ("a value is not finite", finite, "a finite number"),
+        ("a value is impossible", (values >= low) & (values <= high), column.range_text()),
+        ("a value is not whole", whole, "a whole number"),
+    )
+    for what, fine, expected in faults:
+        if not fine.all():
+            at = int(np.argmin(fine))
+            raise DataError.at(
+                what,
+                column=column.name,
+                row=frame.index[at],
+                got=values[at],
+                expected=expected,
+                timestamp=str(frame[TIME].iloc[at]),
+                count=int((~fine).sum()),
+            )
+
+
+def _check_length(frame: pd.DataFrame, minimum_rows: int) -> None:
+    sizes = frame.groupby(ID, sort=False).size()
+    if sizes.min() < minimum_rows:
+        raise InsufficientHistoryError(
+            f"series '{sizes.idxmin()}' is too short: got {sizes.min()} rows, expected at least {minimum_rows}",
+            series=str(sizes.idxmin()),
+            got=int(sizes.min()),
+            expected=minimum_rows,
+        )

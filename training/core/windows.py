@@ -1,0 +1,196 @@
+"""Equal-length pieces of series, as views: the one shape that models and transforms work on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cluster.errors import InsufficientHistoryError, UnknownNameError
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Times = npt.NDArray[np.datetime64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """N pieces of L consecutive rows each, kept as positions in one shared table.
+
+    Nothing is copied until `values` is asked for: training on every origin of a long series costs one table,
+    and a model may move `rows` and `starts` to its device and gather there.
+
+    Parameters
+    ----------
+    rows
+        (R, C) the table, series after series.
+    times
+        (R,) timestamps of the rows.
+    segments
+        (S + 1,) offsets of the series in `rows`: series s is `rows[segments[s]:segments[s + 1]]`.
+    starts
+        (N,) first row of each window. A window never crosses a segment.
+    length
+        L, rows in a window.
+    columns
+        (C,) names.
+    series
+        (S,) series ids.
+    frequency
+        pandas offset alias of the step.
+    """
+
+    rows: Floats
+    times: Times
+    segments: Ints
+    starts: Ints
+    length: int
+    columns: tuple[str, ...]
+    series: tuple[str, ...]
+    frequency: str
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def values(self) -> Floats:
+        """(N, L, C); a view where the starts are consecutive, else one gathered copy."""
+        return self._gather(self.rows)
+
+    @property
+    def timestamps(self) -> Times:
+        """(N, L) timestamps."""
+        return self._gather(self.times)
+
+    @property
+    def last_times(self) -> Times:
+        """(N,) timestamp of each window's last row: the forecast's origin."""
+        return self.times[self.starts + self.length - 1]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """(N,) the series that each window is cut from."""
+        owner = np.searchsorted(self.segments, self.starts, side="right") - 1
+        return tuple(self.series[i] for i in owner)
+
+    def _gather(self, table: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        pieces = np.lib.stride_tricks.sliding_window_view(table, self.length, axis=0)
+        if table.ndim > 1:
+            pieces = np.moveaxis(pieces, -1, 1)
+        if len(self) and np.array_equal(self.starts, self.starts[0] + np.arange(len(self))):
+            return pieces[self.starts[0] : self.starts[0] + len(self)]
+        return pieces[self.starts]
+
+    def __getitem__(self, index: slice | Ints) -> Windows:
+        """Return some of the windows; the table is shared."""
+        return replace(self, starts=self.starts[index])
+
+    def ahead_within(self, horizon: int, since: Any = None, until: Any = None) -> Windows:
+        """Keep the windows whose last `horizon` rows, the future, all lie in [since, until)."""
+        first = self.times[self.starts + self.length - horizon]
+        keep = np.ones(len(self), dtype=bool)
+        if since is not None:
+            keep &= first >= np.datetime64(since)
+        if until is not None:
+            keep &= self.last_times < np.datetime64(until)
+        return self[np.flatnonzero(keep)]
+
+    def head(self, length: int) -> Windows:
+        """Return the first `length` rows of each window."""
+        return replace(self, length=length)
+
+    def tail(self, length: int) -> Windows:
+        """Return the last `length` rows of each window."""
+        self._need(length)
+        return replace(self, starts=self.starts + self.length - length, length=length)
+
+    def split(self, horizon: int) -> tuple[Windows, Windows]:
+        """Return (context, future): all but the last `horizon` rows, and these."""
+        self._need(horizon + 1)
+        return self.head(self.length - horizon), self.tail(horizon)
+
+    def _need(self, length: int) -> None:
+        if length > self.length:
+            raise InsufficientHistoryError(
+                f"a window of {self.length} rows is too short: {length} rows are needed",
+                got=self.length,
+                expected=length,
+            )
+
+    def positions(self, names: Sequence[str]) -> Ints:
+        """Return where `names` stand in `columns`."""
+        for name in names:
+            if name not in self.columns:
+                raise UnknownNameError.of("column", name, self.columns)
+        return np.array([self.columns.index(name) for name in names], dtype=np.int64)
+
+    def select(self, names: Sequence[str]) -> Floats:
+        """Return (N, L, len(names)): the values of some columns."""
+        return self.values[:, :, self.positions(names)]
+
+    def with_rows(self, rows: Floats, columns: tuple[str, ...], *, lookback: int) -> Windows:
+        """Return the windows over another table of the same rows, shortened by the rows a transform ate.
+
+        Parameters
+        ----------
+        rows
+            (R, C') the new table.
+        columns
+            Its (C',) names.
+        lookback
+            Rows at the start of each window that are no longer valid.
+        """
+        self._need(lookback + 1)
+        return replace(
+            self, rows=rows, columns=columns, starts=self.starts + lookback, length=self.length - lookback
+        )
+
+    def future_times(self, horizon: int) -> Times:
+        """Return (N, horizon) the timestamps that follow each window."""
+        return future_times(self.last_times, horizon, self.frequency)
+
+
+def future_times(last: Times, horizon: int, frequency: str) -> Times:
+    """Return (N, horizon) timestamps that follow `last` (N,) at the given frequency."""
+    offset = pd.tseries.frequencies.to_offset(frequency)
+    if isinstance(offset, pd.offsets.Tick):
+        steps: Times = last[:, None] + np.arange(1, horizon + 1) * pd.Timedelta(offset).to_timedelta64()
+        return steps
+    rows = [pd.date_range(time, periods=horizon + 1, freq=frequency)[1:].to_numpy() for time in last]
+    return np.array(rows, dtype="datetime64[ns]").reshape(len(last), horizon)
+
+
+def cut(table: Windows, *, length: int, stride: int = 1) -> Windows:
+    """Cut every window of `length` rows out of each series, `stride` rows apart, the last one kept.
+
+    Parameters
+    ----------
+    table
+        Any windows; only its rows and segments count.
+    length
+        Rows in each new window.
+    stride
+        Rows between two windows of one series, counted back from the last.
+
+    Raises
+    ------
+    InsufficientHistoryError
+        No series has `length` rows.
+    """
+    starts = [
+        np.arange(stop - length, start - 1, -stride, dtype=np.int64)[::-1]
+        for start, stop in zip(table.segments[:-1], table.segments[1:], strict=True)
+    ]
+    joined = np.concatenate(starts)
+    if not len(joined):
+        longest = int(np.diff(table.segments).max(initial=0))
+        raise InsufficientHistoryError(
+            f"no series is long enough: the longest has {longest} rows, {length} are needed",
+            got=longest,
+            expected=length,
+        )
+    return replace(table, starts=joined, length=length)

@@ -1,0 +1,14 @@
+"""The list of feature transforms: catalog name -> where its class is, imported at first use."""
+
+from training.core.catalog import Catalog
+from training.core.transform import Transform
+
+TRANSFORMS: Catalog[Transform] = Catalog(
+    "transform",
+    {
+        "calendar": "training.features.calendar:Calendar",
+        "lags": "training.features.lags:Lags",
+        "ratios": "training.features.ratios:Ratios",
+        "rolling": "training.features.rolling:Rolling",
+    },
+)
