@@ -1,0 +1,37 @@
+"""Real data that ships with the package; sources and licences in `samples/LICENSES.md`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from cluster.errors import UnknownNameError
+from training.core.panel import Panel
+from training.data.schemas import SCHEMAS
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+def sample_names() -> tuple[str, ...]:
+    """Return the names that `load_sample` knows."""
+    return tuple(sorted(path.stem for path in SAMPLES.glob("*.parquet")))
+
+
+def load_sample(name: str) -> Panel:
+    """Return a bundled sample as a validated panel.
+
+    Parameters
+    ----------
+    name
+        `gas_turbine` (UCI 551: 36,733 hours) or `steel_industry` (UCI 851: 35,040 quarter hours).
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such sample; the message lists them.
+    """
+    if name not in sample_names():
+        raise UnknownNameError.of("sample", name, sample_names())
+    frame = pq.read_table(SAMPLES / f"{name}.parquet").to_pandas()
+    return Panel(frame, SCHEMAS[name]).validate()
