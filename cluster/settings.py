@@ -1,0 +1,261 @@
+"""Every setting once: a profile's defaults, overridden by ML_* environment variables, read at the start."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, NoReturn, Self
+
+from cluster.errors import ConfigError
+
+Profile = Literal["development", "staging", "production"]
+Sensitivity = Literal["low", "medium", "high"]
+PROFILES: tuple[Profile, ...] = ("development", "staging", "production")
+SENSITIVITIES: tuple[Sensitivity, ...] = ("low", "medium", "high")
+PREFIX = "ML_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """How a value is read and judged; `read` raises ValueError for a text it cannot read."""
+
+    expected: str
+    read: Callable[[str], Any]
+    accepts: Callable[[Any], bool]
+
+
+def _number(cast: type[int] | type[float], low: float, high: float, what: str) -> _Kind:
+    # NaN and booleans fail both comparisons or the type, so that neither slips through a range.
+    return _Kind(
+        expected=f"{what} in [{low:g}, {high:.12g}]",
+        read=cast,
+        accepts=lambda v: isinstance(v, int | cast) and not isinstance(v, bool) and low <= v <= high,
+    )
+
+
+def _choice(options: tuple[str, ...]) -> _Kind:
+    return _Kind(expected="one of " + ", ".join(options), read=str.lower, accepts=lambda v: v in options)
+
+
+def _text(pattern: str, expected: str, *, optional: bool = False) -> _Kind:
+    return _Kind(
+        expected=expected,
+        read=lambda text: text or None,
+        accepts=lambda v: (v is None and optional) or (isinstance(v, str) and bool(re.fullmatch(pattern, v))),
+    )
+
+
+def _path(expected: str, *, optional: bool = False) -> _Kind:
+    # Absolute at once: workers run in folders of their own, where a relative path means something else.
+    return _Kind(
+        expected=expected,
+        read=lambda text: Path(text).expanduser().absolute() if text else None,
+        accepts=lambda v: (v is None and optional) or isinstance(v, Path),
+    )
+
+
+# A relative folder becomes absolute for the same reason.
+_FOLDER_OR_URL = _Kind(
+    expected="a folder, or s3://bucket/prefix",
+    read=lambda text: text if "://" in text or not text else str(Path(text).expanduser().absolute()),
+    accepts=lambda v: isinstance(v, str) and bool(re.fullmatch(r"(s3|file)://.+|/.+", v)),
+)
+_WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+def _word(text: str) -> bool:
+    if text.lower() not in _WORDS:
+        raise ValueError(text)
+    return _WORDS[text.lower()]
+
+
+_SWITCH = _Kind(expected="true or false", read=_word, accepts=lambda v: isinstance(v, bool))
+_PORT = _number(int, 0, 65_535, "a port number (0 takes a free one)")
+_ADDRESS = _text(r"auto|(?!\w+://)\S+:\d+", "host:port of a running Ray, or auto", optional=True)
+
+Default = Callable[[Mapping[str, Any]], Any]
+"""A field's default, given the profile and the fields before it."""
+
+
+def _knob(kind: _Kind, default: Default) -> dict[str, Any]:
+    return {"kind": kind, "default": default}
+
+
+def _always(value: Any) -> Default:
+    return lambda _: value
+
+
+def _by_profile(development: Any, staging: Any, production: Any) -> Default:
+    return lambda known: dict(zip(PROFILES, (development, staging, production), strict=True))[known["profile"]]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Settings:
+    """What a process is told from outside; build it with `from_environment`, change it with `dataclasses.replace`.
+
+    A field `name` is set by the environment variable `ML_NAME`. The text under each field says what it does.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of range, or two contradict each other. The message names the variable, got and expected.
+    """
+
+    profile: Profile = field(metadata=_knob(_choice(PROFILES), _always("development")))
+    """Which set of defaults the other fields start from."""
+    max_concurrent_requests: int = field(
+        metadata=_knob(_number(int, 1, 100_000, "a whole number"), _by_profile(10, 50, 200))
+    )
+    """Requests in progress at once; more are answered 503 with Retry-After."""
+    enable_auto_scaling: bool = field(metadata=_knob(_SWITCH, _by_profile(False, True, True)))
+    """Let the number of model replicas follow the load between `min_instances` and `max_instances`."""
+    min_instances: int = field(metadata=_knob(_number(int, 0, 10_000, "a whole number"), _by_profile(1, 2, 5)))
+    """Fewest replicas of a model; 0 lets an idle model sleep."""
+    max_instances: int = field(metadata=_knob(_number(int, 1, 10_000, "a whole number"), _by_profile(1, 8, 50)))
+    """Most replicas of a model."""
+    drift_sensitivity: Sensitivity = field(
+        metadata=_knob(_choice(SENSITIVITIES), _by_profile("low", "medium", "high"))
+    )
+    """How small a change of the data raises a drift alarm."""
+    enable_authentication: bool = field(metadata=_knob(_SWITCH, _by_profile(False, True, True)))
+    """Check the API keys that requests carry."""
+    enable_authorization: bool = field(metadata=_knob(_SWITCH, _by_profile(False, True, True)))
+    """Check that the key's role allows the request; needs authentication."""
+    api_key_required: bool = field(metadata=_knob(_SWITCH, _by_profile(False, True, True)))
+    """Refuse requests without a key; needs authentication."""
+    api_keys_file: Path | None = field(metadata=_knob(_path("a file with API keys", optional=True), _always(None)))
+    """File with the (hashed) API keys and their roles; needed as soon as authentication is on."""
+    home: Path = field(metadata=_knob(_path("a folder"), lambda _: Path("heliotrope-data").absolute()))
+    """Folder for everything the platform keeps on this machine."""
+    storage_url: str = field(
+        metadata=_knob(
+            _FOLDER_OR_URL,
+            lambda known: str(known["home"] / "storage"),
+        )
+    )
+    """Where artifacts, checkpoints and platform state live: a folder or `s3://bucket/prefix`."""
+    registry_url: str = field(
+        metadata=_knob(
+            _text(r"(sqlite|postgresql(\+\w+)?)://.+", "sqlite:///file or postgresql://user@host/database"),
+            lambda known: f"sqlite:///{known['home'] / 'registry.db'}",
+        )
+    )
+    """Database of experiments, models and versions."""
+    ray_address: str | None = field(metadata=_knob(_ADDRESS, _always(None)))
+    """A running Ray to attach to (falls back to RAY_ADDRESS); none starts one on this machine."""
+    http_host: str = field(
+        metadata=_knob(_text(r"[A-Za-z0-9_.:-]+", "a host name or address"), _always("127.0.0.1"))
+    )
+    """Interface the HTTP API listens on."""
+    http_port: int = field(metadata=_knob(_PORT, _always(8000)))
+    """Port of the HTTP API."""
+    dashboard_port: int = field(metadata=_knob(_PORT, _always(8265)))
+    """Port of the Ray dashboard; a free one is taken where it is in use."""
+    tracking_port: int = field(metadata=_knob(_PORT, _always(5000)))
+    """Port of the experiment UI."""
+    max_body_bytes: int = field(metadata=_knob(_number(int, 1024, 2**30, "a number of bytes"), _always(4 * 2**20)))
+    """Largest request body; larger ones are answered 413."""
+    request_timeout_s: float = field(metadata=_knob(_number(float, 0.1, 3600, "seconds"), _always(30.0)))
+    """Time after which a request is given up."""
+    data_dir: Path | None = field(metadata=_knob(_path("a folder", optional=True), _always(None)))
+    """Folder with further data sets for benchmarks and tests."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            kind: _Kind = each.metadata["kind"]
+            value = getattr(self, each.name)
+            if not kind.accepts(value):
+                _refuse(variable_of(each.name), value, kind.expected)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if self.min_instances > self.max_instances:
+            _refuse("ML_MIN_INSTANCES", self.min_instances, f"at most ML_MAX_INSTANCES ({self.max_instances})")
+        for name in ("api_key_required", "enable_authorization"):
+            if getattr(self, name) and not self.enable_authentication:
+                _refuse("ML_ENABLE_AUTHENTICATION", False, f"true, because {variable_of(name)} is true")
+        if self.enable_authentication and self.api_keys_file is None:
+            _refuse("ML_API_KEYS_FILE", "nothing", "a file with API keys, because ML_ENABLE_AUTHENTICATION is true")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings.
+
+        Parameters
+        ----------
+        environ
+            Variables to read; the process's own where None. Names without the prefix ML_ are none of ours, except
+            RAY_ADDRESS.
+
+        Raises
+        ------
+        ConfigError
+            A variable is unknown (the message has the nearest known name), unreadable or out of range.
+        """
+        environ = os.environ if environ is None else environ
+        _refuse_unknown(environ, {variable_of(each.name) for each in fields(cls)})
+        given = dict(environ)
+        # `local` is Ray's own word for "start one here".
+        if "ML_RAY_ADDRESS" not in given and given.get("RAY_ADDRESS", "local") != "local":
+            given["ML_RAY_ADDRESS"] = given["RAY_ADDRESS"]
+        values: dict[str, Any] = {}
+        for each in fields(cls):
+            values[each.name] = _read(each, given, values)
+        return cls(**values)
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Return a row (variable, value) for each setting, passwords masked."""
+        rows = [(variable_of(each.name), getattr(self, each.name)) for each in fields(self)]
+        return [(name, "" if value is None else masked(str(value))) for name, value in rows]
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{name}={value}' for name, value in self.describe())})"
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable that sets the field `name`."""
+    return PREFIX + name.upper()
+
+
+def masked(text: str) -> str:
+    """Return `text` with the passwords of the URLs in it replaced by ***."""
+    hidden = re.sub(r"(\w+://[^\s:/@]*):\S*@", r"\1:***@", text)
+    return re.sub(r"([?&]\w*(?:password|secret|token)\w*=)[^&\s]*", r"\1***", hidden, flags=re.IGNORECASE)
+
+
+def _read(each: Field[Any], environ: Mapping[str, str], known: Mapping[str, Any]) -> Any:
+    variable, kind = variable_of(each.name), each.metadata["kind"]
+    if variable not in environ:
+        return each.metadata["default"](known)
+    text = environ[variable].strip()
+    try:
+        value = kind.read(text)
+    except ValueError:
+        _refuse(variable, text, kind.expected)
+    if not kind.accepts(value):
+        # Here already and not only in the constructor: later defaults are computed from this value.
+        _refuse(variable, text, kind.expected)
+    return value
+
+
+def _refuse_unknown(environ: Mapping[str, str], known: set[str]) -> None:
+    for variable in sorted(environ):
+        if variable.startswith(PREFIX) and variable not in known:
+            near = get_close_matches(variable, sorted(known), n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise ConfigError(
+                f"unknown environment variable {variable}.{hint} Known: {', '.join(sorted(known))}",
+                variable=variable,
+                known=sorted(known),
+            )
+
+
+def _refuse(variable: str, got: object, expected: str) -> NoReturn:
+    shown = masked(str(got))
+    raise ConfigError(
+        f"{variable}: got '{shown}', expected {expected}", variable=variable, got=shown, expected=expected
+    )
