@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from cluster.errors import NotFittedError, SignatureMismatch, UserError
+from cluster.errors import InsufficientHistoryError, NotFittedError, SignatureMismatch, UserError
 from training.core.component import Component, State
 from training.core.intervals import ConformalIntervals
 from training.core.panel import Panel
@@ -136,13 +136,26 @@ class Forecaster(Estimator):
         Raises
         ------
         InsufficientHistoryError
-            The windows are shorter than `context + horizon`.
+            The windows are shorter than `context + horizon`, or there are none.
         """
         train.positions(targets)
+        length = self.context + horizon
+        late = validation.tail(length) if validation else None
+        early = train.tail(length)
+        if not len(early):
+            raise InsufficientHistoryError(
+                f"'{self.name}' has nothing to learn from: got 0 training windows, expected 1 or more of "
+                f"{length} rows; give more rows or a smaller window",
+                got=0,
+                expected=1,
+            )
         self._horizon, self._targets, self._columns = horizon, tuple(targets), train.columns
         self._intervals = None
-        length = self.context + horizon
-        self.fit_windows(train.tail(length), validation.tail(length) if validation else None, runner)
+        try:
+            self.fit_windows(early, late, runner)
+        except BaseException:
+            self._horizon = 0  # half a fit is none
+            raise
         return self
 
     def fit_panel(self, panel: Panel, *, horizon: int, split: Split, runner: Runner | None = None) -> Self:
@@ -168,6 +181,10 @@ class Forecaster(Estimator):
 
     def calibrate(self, windows: Windows) -> Self:
         """Learn intervals from windows of `context + horizon` rows that fitting has not seen."""
+        if not len(windows):
+            raise InsufficientHistoryError(
+                f"'{self.name}' cannot be calibrated: got 0 windows, expected 1 or more", got=0, expected=1
+            )
         context, future = windows.split(self.horizon)
         self._intervals = ConformalIntervals.fit(future.select(self.targets), self.predict(context))
         return self

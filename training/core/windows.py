@@ -129,8 +129,8 @@ class Windows:
         return np.array([self.columns.index(name) for name in names], dtype=np.int64)
 
     def select(self, names: Sequence[str]) -> Floats:
-        """Return (N, L, len(names)): the values of some columns."""
-        return self.values[:, :, self.positions(names)]
+        """Return (N, L, len(names)): the values of some columns; the others are not gathered."""
+        return self._gather(self.rows[:, self.positions(names)])
 
     def with_rows(self, rows: Floats, columns: tuple[str, ...], *, lookback: int) -> Windows:
         """Return the windows over another table of the same rows, shortened by the rows a transform ate.
