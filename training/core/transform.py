@@ -72,9 +72,8 @@ class Transform(Component):
         return windows.with_rows(windows.rows[:, windows.positions(kept)], kept, lookback=0)
 
     def inverse_columns(self, columns: tuple[str, ...]) -> tuple[str, ...]:
-        """Return which of the output's columns were the input's."""
-        added = set(self.columns(columns)) - set(columns)
-        return tuple(column for column in columns if column not in added)
+        """Return which of the output's columns were the input's: all, unless a subclass adds some."""
+        return columns
 
     def state(self) -> State:
         """Return what `fit` learned."""

@@ -1,0 +1,100 @@
+"""Where a moment stands in the day, the week and the year."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.errors import UnknownNameError
+from training.core.windows import Floats, Ints, Times
+from training.features.added import AddedColumns, Block
+
+MINUTES = 24 * 60
+CYCLES = {"hour": MINUTES, "weekday": 7, "month": 12}
+"""Cyclic features, and the positions in one turn: the time of day turns by the minute."""
+
+
+class Calendar(AddedColumns):
+    """Adds hour, weekday (0 is Monday), day of month, month, quarter, weekend and holiday: `calendar_hour` and so on.
+
+    Hour, weekday and month come as plain numbers, which trees split, and as points on a circle (`_sin`, `_cos`),
+    on which a network sees that December is next to January. Timestamps are read as they stand: in UTC where the
+    readers have put them there.
+
+    Parameters
+    ----------
+    country
+        ISO 3166 code of the country whose public holidays are marked; None marks none and adds no column.
+    """
+
+    name = "calendar"
+
+    def __init__(self, *, country: str | None = None) -> None:
+        if country is not None:
+            _check_country(country)
+        self.country = country
+
+    def added(self) -> tuple[str, ...]:
+        """Return the new names; `calendar_holiday` only with a country."""
+        plain = ("hour", "weekday", "day_of_month", "month", "quarter", "weekend")
+        circles = tuple(f"{name}_{wave}" for name in CYCLES for wave in ("sin", "cos"))
+        holiday = ("holiday",) if self.country else ()
+        return tuple(f"calendar_{name}" for name in plain + circles + holiday)
+
+    def compute_added(self, block: Block) -> Floats:
+        """Return (S, T, A)."""
+        days = block.times.astype("datetime64[D]")
+        months = block.times.astype("datetime64[M]")
+        minute: Ints = (block.times - days).astype("timedelta64[m]").astype(np.int64)
+        weekday = (days.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
+        month = months.astype(np.int64) % 12
+        features: list[npt.NDArray[np.generic]] = [
+            minute // 60,
+            weekday,
+            (days - months).astype(np.int64) + 1,
+            month + 1,
+            month // 3 + 1,
+            weekday >= 5,
+        ]
+        for name, position in {"hour": minute, "weekday": weekday, "month": month}.items():
+            features += [wave[position] for wave in _circle(CYCLES[name])]
+        if self.country:
+            features.append(is_holiday(days, self.country))
+        return np.stack(features, axis=2, dtype=np.float64)
+
+
+@cache
+def _circle(turn: int) -> tuple[Floats, Floats]:
+    """Return sine and cosine of each position; a table, so that equal moments have equal bits."""
+    angle = 2 * np.pi * np.arange(turn) / turn
+    return np.sin(angle), np.cos(angle)
+
+
+def is_holiday(days: Times, country: str) -> npt.NDArray[np.bool_]:
+    """Return for each of `days` (datetime64[D]) whether it is a public holiday of `country`."""
+    if not days.size:
+        return np.zeros(days.shape, dtype=bool)
+    first, last = (int(day.astype("datetime64[Y]").astype(np.int64)) + 1970 for day in (days.min(), days.max()))
+    known = np.concatenate([_holidays(country, year) for year in range(first, last + 1)])
+    calendar = np.zeros(int((days.max() - days.min()).astype(np.int64)) + 1, dtype=bool)
+    inside = known[(known >= days.min()) & (known <= days.max())]
+    calendar[(inside - days.min()).astype(np.int64)] = True
+    marked: npt.NDArray[np.bool_] = calendar[(days - days.min()).astype(np.int64)]
+    return marked
+
+
+@cache
+def _holidays(country: str, year: int) -> Times:
+    import holidays
+
+    return np.array(sorted(holidays.country_holidays(country, years=year)), dtype="datetime64[D]")
+
+
+def _check_country(country: str) -> None:
+    import holidays
+
+    known = holidays.list_supported_countries(include_aliases=False)
+    if country not in known:
+        raise UnknownNameError.of("country", country, known)
