@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import pickle
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from cluster.errors import ArtifactCorrupt, ConfigError
 from training.core.artifact import from_bytes, to_bytes
 from training.core.component import State
+from training.core.runner import Loop
 
 MAGIC = b"HELIOCKPT1"
 NAME = re.compile(r"step-(\d{8})\.ckpt")
@@ -48,6 +54,12 @@ class CheckpointFolder:
             raise ConfigError(f"checkpoints to keep: got {keep}, expected 2 or more", field="keep", got=keep)
         self.path = Path(path)
         self.keep = keep
+
+    def of_job(self, loop: Loop, job: Mapping[str, Any]) -> CheckpointFolder:
+        """Return the folder below this one that belongs to `loop` on `job`: nobody resumes another's work."""
+        digest = hashlib.sha256(f"{loop.__module__}:{loop.__qualname__}".encode())
+        _digest(job, digest)
+        return CheckpointFolder(self.path / digest.hexdigest()[:16], keep=self.keep)
 
     def save(self, step: int, state: State) -> Path:
         """Write the state of a finished step; it is on storage when this returns."""
@@ -102,6 +114,23 @@ class CheckpointFolder:
     def _prune(self) -> None:
         for step in self.steps()[self.keep :]:
             self._file(step).unlink(missing_ok=True)
+
+
+def _digest(value: Any, digest: hashlib._Hash) -> None:
+    """Feed names, settings and arrays, without a second copy of these."""
+    if isinstance(value, Mapping):
+        for key in sorted(value):
+            digest.update(f"{key}=".encode())
+            _digest(value[key], digest)
+    elif isinstance(value, list | tuple):
+        digest.update(f"[{len(value)}]".encode())
+        for item in value:
+            _digest(item, digest)
+    elif isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype}{value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).view(np.uint8).data)
+    else:
+        digest.update(pickle.dumps(value))
 
 
 def _sync_folder(path: Path) -> None:

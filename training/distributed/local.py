@@ -30,7 +30,8 @@ class LocalRunner(Runner):
 
     def run(self, loop: Loop, job: dict[str, Any], *, backend: Backend) -> State:  # noqa: ARG002 - alone, no collective
         """Return what `loop` returned."""
-        return loop(LocalRun(self.on_report, self.checkpoints), job)
+        checkpoints = self.checkpoints.of_job(loop, job) if self.checkpoints else None
+        return loop(LocalRun(self.on_report, checkpoints), job)
 
 
 class LocalRun(Run):
