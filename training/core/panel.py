@@ -48,8 +48,8 @@ class Panel:
     def table(self) -> Windows:
         """The numbers as one float64 table with its series' borders, no window cut yet."""
         ids = self.frame[ID].to_numpy()
-        borders = np.flatnonzero(ids[1:] != ids[:-1]) + 1
-        segments = np.concatenate([[0], borders, [len(ids)]]).astype(np.int64)
+        starts = np.flatnonzero(ids[1:] != ids[:-1]) + 1
+        segments = np.concatenate([[0] if len(ids) else [], starts, [len(ids)]]).astype(np.int64)
         return Windows(
             rows=self.frame[list(self.schema.names)].to_numpy(dtype=np.float64),
             times=self.frame[TIME].to_numpy(dtype="datetime64[ns]"),
@@ -68,6 +68,10 @@ class Panel:
     def last(self, length: int) -> Windows:
         """Return each series' last `length` rows, one window a series."""
         table = self.table
+        if not len(self):
+            raise InsufficientHistoryError(
+                f"the panel is empty: got 0 rows, expected at least {length}", got=0, expected=length
+            )
         sizes = np.diff(table.segments)
         if sizes.min() < length:
             short = int(sizes.argmin())

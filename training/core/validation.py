@@ -9,6 +9,8 @@ from cluster.errors import DataError, InsufficientHistoryError, SchemaError
 from training.core.schema import Column, Schema
 
 ID, TIME = "series_id", "timestamp"
+EARLIEST, LATEST = pd.Timestamp("1900-01-01"), pd.Timestamp("2200-01-01")
+"""Times outside are slips of a clock or a format, not measurements; arithmetic on them would overflow."""
 
 
 def check(frame: pd.DataFrame, schema: Schema, *, minimum_rows: int = 1) -> None:
@@ -28,13 +30,15 @@ def check(frame: pd.DataFrame, schema: Schema, *, minimum_rows: int = 1) -> None
     SchemaError
         A column is missing, doubled or not numeric.
     DataError
-        Rows are empty, unsorted, doubled or missing in time; a value is NaN, infinite or impossible.
+        The table is empty; a series' rows are scattered; a row is unsorted, doubled or missing in time; a value is
+        NaN, infinite, impossible or not whole.
     InsufficientHistoryError
         A series has fewer than `minimum_rows` rows.
     """
     _check_columns(frame, schema)
     if frame.empty:
         raise DataError.at("the table is empty", got="0 rows", expected="at least 1 row")
+    _check_series(frame)
     _check_times(frame, schema)
     for column in schema.columns:
         _check_values(frame, column)
@@ -57,7 +61,7 @@ def _check_columns(frame: pd.DataFrame, schema: Schema) -> None:
         )
     for column in schema.columns:
         dtype = frame[column.name].dtype
-        if not pd.api.types.is_numeric_dtype(dtype):
+        if not pd.api.types.is_numeric_dtype(dtype) or dtype.kind == "c":
             raise SchemaError.at(
                 "values are not numbers",
                 column=column.name,
@@ -66,29 +70,58 @@ def _check_columns(frame: pd.DataFrame, schema: Schema) -> None:
             )
 
 
-def _check_times(frame: pd.DataFrame, schema: Schema) -> None:
-    missing = np.flatnonzero(frame[TIME].isna())
-    if len(missing):
+def _label(frame: pd.DataFrame, at: int) -> int | str:
+    """Return the label of row `at` in a form that fits into JSON."""
+    label = frame.index[at]
+    return int(label) if isinstance(label, int | np.integer) else str(label)
+
+
+def _check_series(frame: pd.DataFrame) -> None:
+    codes, names = pd.factorize(frame[ID])
+    if (codes < 0).any():
+        at = int(np.argmax(codes < 0))
         raise DataError.at(
-            "a timestamp is missing", column=TIME, row=frame.index[missing[0]], got="NaT", expected="a time"
+            "a series id is missing", column=ID, row=_label(frame, at), got="nothing", expected="an id"
         )
-    offset = pd.tseries.frequencies.to_offset(schema.frequency)
-    for series, rows in frame.groupby(ID, sort=False):
-        times = rows[TIME]
-        expected = times.array[:-1] + offset
-        wrong = np.flatnonzero(np.asarray(times.array[1:] != expected))
-        if not len(wrong):
-            continue
+    back = np.flatnonzero(np.diff(codes) < 0)
+    if len(back):
+        at = int(back[0]) + 1
+        raise DataError.at(
+            "the rows of a series are not together",
+            column=ID,
+            row=_label(frame, at),
+            got=f"'{names[codes[at]]}' again after '{names[codes[at - 1]]}'",
+            expected="each series' rows one after another",
+        )
+
+
+def _check_times(frame: pd.DataFrame, schema: Schema) -> None:
+    times = frame[TIME]
+    fine = ((times >= EARLIEST) & (times < LATEST)).to_numpy()
+    if not fine.all():
+        at = int(np.argmin(fine))
+        missing = times.isna().iloc[at]
+        raise DataError.at(
+            "a timestamp is missing" if missing else "a timestamp is impossible",
+            column=TIME,
+            row=_label(frame, at),
+            got=times.iloc[at],
+            expected="a time" if missing else f"a time from {EARLIEST.year} to {LATEST.year - 1}",
+        )
+    ids = frame[ID].to_numpy()
+    expected = times.array[:-1] + pd.tseries.frequencies.to_offset(schema.frequency)
+    wrong = np.flatnonzero(np.asarray(times.array[1:] != expected) & (ids[1:] == ids[:-1]))
+    if len(wrong):
         at = int(wrong[0])
         before, after = times.iloc[at], times.iloc[at + 1]
         fault = "doubled" if after == before else "not sorted" if after < before else "missing (a gap)"
         raise DataError.at(
-            f"series '{series}': a timestamp is {fault}",
+            f"series '{ids[at]}': a timestamp is {fault}",
             column=TIME,
-            row=rows.index[at + 1],
+            row=_label(frame, at + 1),
             got=f"{after} after {before}",
             expected=f"{expected[at]} (step {schema.frequency})",
-            series=str(series),
+            series=str(ids[at]),
         )
 
 
@@ -109,8 +142,8 @@ def _check_values(frame: pd.DataFrame, column: Column) -> None:
             raise DataError.at(
                 what,
                 column=column.name,
-                row=frame.index[at],
-                got=values[at],
+                row=_label(frame, at),
+                got=float(values[at]),
                 expected=expected,
                 timestamp=str(frame[TIME].iloc[at]),
                 count=int((~fine).sum()),

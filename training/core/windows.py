@@ -185,7 +185,7 @@ def cut(table: Windows, *, length: int, stride: int = 1) -> Windows:
         np.arange(stop - length, start - 1, -stride, dtype=np.int64)[::-1]
         for start, stop in zip(table.segments[:-1], table.segments[1:], strict=True)
     ]
-    joined = np.concatenate(starts)
+    joined = np.concatenate([np.empty(0, dtype=np.int64), *starts])
     if not len(joined):
         longest = int(np.diff(table.segments).max(initial=0))
         raise InsufficientHistoryError(

@@ -17,7 +17,7 @@ CYCLES = {"hour": MINUTES, "weekday": 7, "month": 12}
 
 
 class Calendar(AddedColumns):
-    """Adds hour, weekday (0 is Monday), day of month, month, quarter, weekend and holiday: `calendar_hour` and so on.
+    """Adds hour, weekday (0 is Monday), day of month, month, quarter, weekend, holiday as `calendar_hour` and so on.
 
     Hour, weekday and month come as plain numbers, which trees split, and as points on a circle (`_sin`, `_cos`),
     on which a network sees that December is next to January. Timestamps are read as they stand: in UTC where the
