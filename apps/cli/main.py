@@ -1,0 +1,44 @@
+"""The console script `heliotrope`."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from apps.cli import demo, experiments, jobs, models, platform, predict, training
+from apps.cli.output import exit_code, print_error
+from cluster.errors import HeliotropeError
+
+app = typer.Typer(
+    name="heliotrope",
+    help="Forecast, explain, watch and reduce emissions and the load of systems, on Ray.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command()(demo.demo)
+app.command()(platform.up)
+app.command()(training.train)
+app.command()(training.tune)
+app.command()(platform.serve)
+app.command()(predict.predict)
+app.command()(platform.status)
+app.command()(platform.health)
+app.command()(platform.metrics)
+app.add_typer(models.app, name="models")
+app.add_typer(experiments.app, name="experiments")
+app.add_typer(jobs.app, name="jobs")
+
+
+def main() -> None:
+    """Run the command line; an error of ours becomes one line and its exit code."""
+    try:
+        app()
+    except HeliotropeError as error:
+        print_error(error)
+        sys.exit(exit_code(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""`heliotrope train` and `heliotrope tune`."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Any
+
+import typer
+
+from apps.cli.bars import Bars
+from apps.cli.output import JsonOption, console, print_json, print_pairs, print_rows
+from cluster.settings import Settings
+
+SOURCE = typer.Argument("gas_turbine", help="A bundled sample (gas_turbine, steel_industry), or a CSV, Parquet or Arrow file.")
+TARGET = typer.Option("NOX", help="The column to forecast.")
+HORIZON = typer.Option(None, min=1, help="Steps ahead; one season by default.")
+SCHEMA = typer.Option(None, help="A shipped schema that the file follows (emissions, ...); inferred by default.")
+TIMESTAMP = typer.Option("timestamp", help="The file's column with times.")
+SERIES = typer.Option(None, help="The file's column with series ids; one series by default.")
+UNIT = typer.Option("unit unknown", help="Unit of the target, where the schema is inferred.")
+EPOCHS = typer.Option(40, min=1, help="At most so many epochs for the LSTM.")
+TRIALS = typer.Option(0, min=0, help="Search so many trials first; 0 takes the default parameters.")
+
+
+def train(
+    source: str = SOURCE,
+    target: str = TARGET,
+    horizon: int | None = HORIZON,
+    schema: str | None = SCHEMA,
+    timestamp: str = TIMESTAMP,
+    series: str | None = SERIES,
+    unit: str = UNIT,
+    epochs: int = EPOCHS,
+    trials: int = TRIALS,
+    workers: int = typer.Option(2, min=0, help="Ray Train workers a model; 0 trains in this process without Ray."),
+    owner: str = typer.Option(getpass.getuser(), help="Who answers for the version."),
+    as_json: bool = JsonOption,
+) -> None:
+    """Train, judge on the held-out end, and register the version if it passes the gate."""
+    from apps.pipelines.line import Line
+    from apps.pipelines.source import load_source
+
+    panel = load_source(source, target=target, schema=schema, timestamp=timestamp, series=series, unit=unit)
+    with Bars() as bars, Line.open(Settings.from_environment(), workers=workers, progress=bars) as line:
+        recipe = line.recipe(panel, target, horizon=horizon, epochs=epochs)
+        if trials:
+            recipe = line.search(panel, recipe, trials=trials).improved(recipe)
+        judged = line.judge(panel, recipe)
+        version = line.register(judged, owner=owner)
+    facts = {"model": version.name, "version": str(version.version), "stage": version.stage.value}
+    if as_json:
+        print_json(facts | {"metrics": dict(version.metrics), "gate": judged.verdict.to_json()})
+        return
+    print_rows(judged.figures(), title="Held-out test part", empty="")
+    print_pairs(facts.items())
+    console.print(f"Serve it: [bold]heliotrope up[/], then [bold]heliotrope predict {version.name}[/]")
+
+
+def tune(
+    source: str = SOURCE,
+    target: str = TARGET,
+    horizon: int | None = HORIZON,
+    schema: str | None = SCHEMA,
+    timestamp: str = TIMESTAMP,
+    series: str | None = SERIES,
+    unit: str = UNIT,
+    epochs: int = EPOCHS,
+    trials: int = typer.Option(12, min=1, help="How many trials in all; a study that was cut off goes on."),
+    as_json: bool = JsonOption,
+) -> None:
+    """Search hyper-parameters of LSTM and XGBoost; run it again to go on where it was cut off."""
+    from apps.pipelines.line import Line
+    from apps.pipelines.source import load_source
+
+    panel = load_source(source, target=target, schema=schema, timestamp=timestamp, series=series, unit=unit)
+    with Bars() as bars, Line.open(Settings.from_environment(), workers=2, progress=bars) as line:
+        recipe = line.recipe(panel, target, horizon=horizon, epochs=epochs)
+        search = line.search(panel, recipe, trials=trials)
+    rows: list[dict[str, Any]] = search.rows()
+    if as_json:
+        print_json({"study": search.name, "best": search.best, "trials": rows})
+    else:
+        print_rows(rows, title=f"Study {search.name}", empty="No trial finished.")

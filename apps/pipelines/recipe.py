@@ -1,0 +1,85 @@
+"""What to train: target, horizon, features and members, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from training.core.panel import Panel
+from training.core.schema import Schema
+
+Part = dict[str, Any]
+"""A catalog member with its parameters: `{"name": "lags", "params": {"steps": [1, 7, 30]}}`."""
+
+OWN_SEASON_ROWS = 1000
+"""A season longer than this many rows is not worth a lag of its own."""
+
+
+def part(name: str, **params: Any) -> Part:
+    """Return a Part."""
+    return {"name": name, "params": params}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How one forecasting model is made.
+
+    Parameters
+    ----------
+    name
+        Name in the registry, e.g. `gas-turbine-nox`.
+    target
+        The column to forecast.
+    horizon
+        Steps ahead.
+    season
+        Steps in the season of the baseline.
+    features
+        Transforms, in order.
+    members
+        Models of the ensemble.
+    """
+
+    name: str
+    target: str
+    horizon: int
+    season: int
+    features: tuple[Part, ...] = field(default_factory=tuple)
+    members: tuple[Part, ...] = field(default_factory=tuple)
+
+    def with_members(self, members: tuple[Part, ...]) -> Recipe:
+        """Return the recipe with other members: what a search found."""
+        return replace(self, members=members)
+
+    def view(self, panel: Panel) -> Panel:
+        """Return the panel with this recipe's target alone."""
+        return panel.for_target(self.target)
+
+
+def default_recipe(schema: Schema, target: str, horizon: int | None = None) -> Recipe:
+    """Return the recipe that suits most series: features and an ensemble of ridge, XGBoost and LSTM.
+
+    Parameters
+    ----------
+    schema
+        Of the data; its season becomes a lag and the baseline.
+    target
+        One of the schema's targets.
+    horizon
+        Steps ahead; one season by default.
+    """
+    season = schema.season_length
+    schema.column(target)
+    lags = sorted({1, 7, 30} | ({season} if season <= OWN_SEASON_ROWS else set()))
+    return Recipe(
+        name=f"{schema.name}-{target}".replace("_", "-").lower(),
+        target=target,
+        horizon=horizon or max(season, 1),
+        season=season,
+        features=(
+            part("calendar"),
+            part("lags", steps=lags, columns=[target]),
+            part("rolling", windows=[7, 14, 30], columns=[target]),
+        ),
+        members=(part("ridge"), part("xgboost"), part("lstm")),
+    )

@@ -1,0 +1,57 @@
+"""Where a panel comes from: a bundled sample by name, or a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cluster.errors import UnknownNameError
+from training.core.panel import Panel
+from training.core.validation import ID, TIME
+from training.data.bundled import load_sample, sample_names
+from training.data.infer import infer_schema
+from training.data.readers import read_frame, read_panel
+from training.data.schemas import SCHEMAS
+
+
+def load_source(
+    source: str,
+    *,
+    target: str,
+    schema: str | None = None,
+    timestamp: str = TIME,
+    series: str | None = None,
+    unit: str = "unit unknown",
+) -> Panel:
+    """Return the validated panel that `source` names.
+
+    Parameters
+    ----------
+    source
+        A bundled sample's name, or a CSV, Parquet or Arrow file.
+    target
+        The column to forecast.
+    schema
+        Name of a shipped schema the file follows; inferred from the file when None.
+    timestamp, series
+        The file's columns that hold times and series ids; one series when `series` is None.
+    unit
+        Of the target, where the schema is inferred.
+
+    Raises
+    ------
+    UnknownNameError
+        There is neither such a sample nor such a file.
+    DataError
+        The data has a fault; the message names row, column, got, expected.
+    """
+    path = Path(source)
+    if not path.exists() and not path.suffix:
+        if source not in sample_names():
+            raise UnknownNameError.of("sample or file", source, sample_names())
+        return load_sample(source)
+    if schema:
+        return read_panel(path, SCHEMAS[schema], series_id=series, timestamp=timestamp)
+    names = {timestamp: TIME} | ({series: ID} if series else {})
+    frame = read_frame(path).rename(columns=names)
+    inferred = infer_schema(frame, name=path.stem, target=target, unit=unit)
+    return read_panel(path, inferred, series_id=series, timestamp=timestamp)

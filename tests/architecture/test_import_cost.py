@@ -1,0 +1,62 @@
+"""A pure module loads neither ray nor torch nor the other heavy libraries: proven in a fresh interpreter."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("cluster", "training", "tuning", "serve_deployments", "apps")
+HEAVY = ("ray", "torch", "mlflow", "xgboost", "matplotlib", "sklearn")
+
+SHELLS = {
+    "apps.emissions.plot": "draws with matplotlib; imported by the commands that draw",
+}
+"""Modules whose very content is a heavy library, each with the reason; others import them where they use them."""
+
+PROBE = """
+import importlib, json, sys
+found = {}
+for name in json.loads(sys.argv[1]):
+    before = set(sys.modules)
+    importlib.import_module(name)
+    loaded = [heavy for heavy in json.loads(sys.argv[2]) if heavy in sys.modules and heavy not in before]
+    if loaded:
+        found[name] = loaded
+print(json.dumps(found))
+"""
+
+
+def module_names() -> list[str]:
+    files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    names = (path.relative_to(ROOT).with_suffix("") for path in files)
+    return sorted(".".join(part for part in name.parts if part != "__init__") for name in names)
+
+
+def probe(names: list[str]) -> dict[str, list[str]]:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROBE, json.dumps(names), json.dumps(HEAVY)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
+        cwd=ROOT,
+    )
+    found: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_pure_modules_load_no_heavy_library() -> None:
+    pure = [name for name in module_names() if name not in SHELLS]
+    assert len(pure) > 30
+    assert probe(pure) == {}
+
+
+@pytest.mark.parametrize("name", sorted(SHELLS))
+def test_each_shell_is_one(name: str) -> None:
+    assert name in module_names(), "a listed shell is gone: take it off the list"
+    assert probe([name]), f"{name} loads nothing heavy any more: take it off the list"

@@ -1,0 +1,48 @@
+"""What the README says is true: its Python runs, its commands exist with the options it shows."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+import typer.main
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for number, text in enumerate(re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)):
+            found.append((f"{page.name}-{number}", text))
+    return found
+
+
+def commands() -> list[str]:
+    lines = [line for _, text in blocks("bash") for line in text.splitlines()]
+    return [line for line in lines if line.startswith("heliotrope")]
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in blocks("python")])
+def test_python_blocks_run(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(text, "README", "exec"), {"__name__": "readme"})
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_parse(line: str) -> None:
+    from apps.cli.main import app
+
+    words = shlex.split(line, comments=True)[1:]
+    command: click.Command = typer.main.get_command(app)
+    context = click.Context(command, info_name="heliotrope")
+    while isinstance(command, click.Group):
+        found = command.get_command(context, words[0])
+        assert found is not None, f"no command '{words[0]}'"
+        command, words = found, words[1:]
+        context = click.Context(command, parent=context, info_name=command.name)
+    command.parse_args(context, words)

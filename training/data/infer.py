@@ -1,0 +1,81 @@
+"""A schema for a table nobody described: what its columns and its timestamps show."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from cluster.errors import DataError, SchemaError
+from training.core.schema import Column, Schema
+from training.core.validation import ID, TIME
+
+PROBED_ROWS = 1000
+"""Rows that the step between timestamps is read from."""
+
+SEASONS = {"W": 52, "MS": 12, "ME": 12, "QS": 4, "QE": 4, "YS": 1, "YE": 1, "D": 7, "B": 5}
+"""pandas offset alias -> steps in the usual season; parts of a day repeat daily."""
+
+
+def infer_schema(frame: pd.DataFrame, *, name: str, target: str, unit: str = "unit unknown") -> Schema:
+    """Return a schema with `target` to forecast, every other numeric column beside it, and no ranges.
+
+    Parameters
+    ----------
+    frame
+        A table with `timestamp`, `target`, perhaps `series_id`, in order of time within a series.
+    name
+        Of the schema; becomes a part of the model's name.
+    target
+        Column to forecast.
+    unit
+        Of the target.
+
+    Raises
+    ------
+    SchemaError
+        The target or the timestamps are not there, or the target is not a number.
+    DataError
+        The timestamps have no regular step.
+    """
+    numeric = [str(column) for column in frame.select_dtypes("number").columns]
+    for column in (TIME, target):
+        if column not in frame.columns:
+            raise SchemaError.at(
+                "a column is missing", column=column, got=f"columns {', '.join(map(str, frame))}", expected=column
+            )
+    if target not in numeric:
+        raise SchemaError.at("the target is not a number", column=target, got=frame[target].dtype, expected="float")
+    frequency = infer_frequency(frame)
+    return Schema(
+        name=name,
+        frequency=frequency,
+        targets=(Column(name=target, unit=unit),),
+        covariates=tuple(Column(name=column, unit=unit) for column in numeric if column not in (target, ID)),
+        season_length=season_of(frequency),
+    )
+
+
+def infer_frequency(frame: pd.DataFrame) -> str:
+    """Return the pandas offset alias of the step between the first series' rows."""
+    first = frame[frame[ID] == frame[ID].iloc[0]] if ID in frame.columns else frame
+    times = pd.DatetimeIndex(pd.to_datetime(first[TIME].head(PROBED_ROWS)))
+    frequency = pd.infer_freq(times) if len(times) >= 3 else None  # noqa: PLR2004 - pandas needs three
+    if frequency is None:
+        steps = times.to_series().diff().dropna()
+        usual = steps.mode()
+        if usual.empty or (steps == usual.iloc[0]).mean() < 0.9 or usual.iloc[0] <= pd.Timedelta(0):
+            raise DataError.at(
+                "the timestamps have no regular step",
+                column=TIME,
+                got=f"steps such as {', '.join(map(str, steps.unique()[:3])) or 'none'}",
+                expected="one step throughout, such as an hour or a day; resample the table first",
+            )
+        return str(pd.tseries.frequencies.to_offset(usual.iloc[0]).freqstr)
+    return str(frequency)
+
+
+def season_of(frequency: str) -> int:
+    """Return the usual season in steps: a day for parts of a day, a week for days, a year for months."""
+    offset = pd.tseries.frequencies.to_offset(frequency)
+    if isinstance(offset, pd.offsets.Tick) and pd.Timedelta(offset) < pd.Timedelta(days=1):
+        return max(1, round(pd.Timedelta(days=1) / pd.Timedelta(offset)))
+    return SEASONS.get(offset.name.split("-")[0], 1)
