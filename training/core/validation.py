@@ -114,7 +114,8 @@ def _check_times(frame: pd.DataFrame, schema: Schema) -> None:
     if len(wrong):
         at = int(wrong[0])
         before, after = times.iloc[at], times.iloc[at + 1]
-        fault = "doubled" if after == before else "not sorted" if after < before else "missing (a gap)"
+        later = bool((times[ids == ids[at]] == expected[at]).any())
+        fault = "doubled" if after == before else "not sorted" if after < before or later else "missing (a gap)"
         raise DataError.at(
             f"series '{ids[at]}': a timestamp is {fault}",
             column=TIME,

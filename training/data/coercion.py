@@ -1,0 +1,85 @@
+"""From whatever a source holds to text ids, UTC times and float64; what does not convert is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cluster.errors import DataError, SchemaError
+from training.core.schema import Column
+from training.core.validation import TIME
+
+TIME_TEXT = "an ISO 8601 time such as 2024-03-31 13:00"
+
+
+def to_ids(values: pd.Series[Any], name: str) -> pd.Series[Any]:
+    """Return ids as text; raise DataError where one is missing."""
+    missing = values.isna() | (values.astype(str).str.strip() == "")
+    if missing.any():
+        raise DataError.at(
+            "a series id is missing", column=name, row=_first(missing), got="nothing", expected="an id"
+        )
+    return values.astype(str)
+
+
+def to_times(values: pd.Series[Any], name: str) -> pd.Series[Any]:
+    """Return times as datetime64[ns] in UTC without a zone; times without a zone are taken as UTC.
+
+    Raises
+    ------
+    SchemaError
+        The column holds numbers.
+    DataError
+        A text is not an ISO 8601 time: `03/04/2024` is two days, so it is refused.
+    """
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        values = values.dt.tz_convert("UTC").dt.tz_localize(None)
+    elif not pd.api.types.is_datetime64_dtype(values.dtype):
+        if values.dtype.kind not in "OTU" and not values.isna().all():
+            raise SchemaError.at("timestamps are not times", column=name, got=values.dtype, expected=TIME_TEXT)
+        text = values.where(values.isna(), values.astype(str))
+        values = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce").dt.tz_localize(None)
+        wrong = values.isna() & text.notna() & (text != "")
+        if wrong.any():
+            row = _first(wrong)
+            raise DataError.at(
+                "a timestamp is not a time", column=name, row=row, got=f"'{_at(text, wrong)}'", expected=TIME_TEXT
+            )
+    try:
+        return values.astype("datetime64[ns]").rename(TIME)
+    except (ValueError, OverflowError) as error:
+        raise DataError.at("a timestamp is impossible", column=name, got=error, expected=TIME_TEXT) from error
+
+
+def to_numbers(values: pd.Series[Any], name: str, column: Column) -> pd.Series[Any]:
+    """Return float64, missing values as NaN; raise where a value is not a number.
+
+    Raises
+    ------
+    SchemaError
+        The whole column is of a type that no number is made of, such as times.
+    DataError
+        A value is not a number.
+    """
+    expected = f"a number in {column.unit}"
+    if values.dtype.kind in "biuf":
+        return values.astype("Float64").astype("float64") if values.hasnans else values.astype("float64")
+    if values.dtype.kind not in "OTU":
+        raise SchemaError.at("values are not numbers", column=name, got=values.dtype, expected=expected)
+    numbers = pd.to_numeric(values.astype("object"), errors="coerce").astype("float64")
+    wrong = numbers.isna() & values.notna() & ~values.astype(str).str.lower().isin(["nan", ""])
+    if wrong.any():
+        got = f"'{_at(values, wrong)}'"
+        raise DataError.at("a value is not a number", column=name, row=_first(wrong), got=got, expected=expected)
+    return numbers
+
+
+def _first(wrong: pd.Series[bool]) -> int | str:
+    label = wrong.index[int(np.argmax(wrong.to_numpy()))]
+    return int(label) if isinstance(label, int | np.integer) else str(label)
+
+
+def _at(values: pd.Series[Any], wrong: pd.Series[bool]) -> str:
+    return str(values.iloc[int(np.argmax(wrong.to_numpy()))])[:80]
