@@ -1,0 +1,138 @@
+"""Every metric name once, and what one process has counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+PREDICTIONS = "ml_predictions_total"
+PREDICTION_DURATION = "ml_prediction_duration_seconds"
+MODEL_ACCURACY = "ml_model_accuracy"
+BATCH_REQUESTS = "ml_batch_requests"
+REQUESTS = "ml_requests_total"
+REQUESTS_REJECTED = "ml_requests_rejected_total"
+SERIES_DROPPED = "ml_metric_series_dropped_total"
+
+MODEL_LABELS = ("model_name", "model_version")
+# From a tenth of the fastest forecast measured (1 ms) to the default time-out of a request (30 s).
+DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One metric's samples at one moment.
+
+    Parameters
+    ----------
+    name
+        As registered, without `_total`.
+    kind
+        `counter`, `histogram` or `gauge`.
+    help
+        One line.
+    samples
+        (sample name, labels) -> value; cumulative for counters and histograms.
+    """
+
+    name: str
+    kind: str
+    help: str
+    samples: dict[tuple[str, Labels], float]
+
+
+Snapshot = tuple[Family, ...]
+
+
+class Metrics:
+    """The counters of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        self._predictions = Counter(PREDICTIONS, "Forecast requests answered", MODEL_LABELS, registry=self.registry)
+        self._duration = Histogram(
+            PREDICTION_DURATION,
+            "Seconds from a valid request to its forecast",
+            MODEL_LABELS,
+            buckets=DURATION_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._accuracy = Gauge(
+            MODEL_ACCURACY,
+            "Accuracy (1 - WAPE) that the version was registered with",
+            MODEL_LABELS,
+            registry=self.registry,
+        )
+        self._batch = Histogram(
+            BATCH_REQUESTS,
+            "Requests that shared a request's batch, itself counted",
+            MODEL_LABELS,
+            buckets=BATCH_BUCKETS,
+            registry=self.registry,
+        )
+        self._requests = Counter(
+            REQUESTS, "HTTP requests answered", ("route", "method", "status"), registry=self.registry
+        )
+        self._rejected = Counter(
+            REQUESTS_REJECTED, "HTTP requests answered with a problem", ("reason",), registry=self.registry
+        )
+
+    def predicted(self, model: str, version: str, *, duration_s: float, batch_requests: int) -> None:
+        """Count one answered forecast request."""
+        self._predictions.labels(model, version).inc()
+        self._duration.labels(model, version).observe(duration_s)
+        self._batch.labels(model, version).observe(batch_requests)
+
+    def accuracy(self, model: str, version: str, accuracy_ratio: float) -> None:
+        """Tell the accuracy a version was registered with; start its other series at zero."""
+        self._accuracy.labels(model, version).set(accuracy_ratio)
+
+    def serves(self, model: str, version: str) -> None:
+        """Start a version's series at zero, so that its first request shows as an increase."""
+        self._predictions.labels(model, version)
+        self._duration.labels(model, version)
+
+    def answered(self, route: str, method: str, status: int) -> None:
+        """Count one HTTP answer."""
+        self._requests.labels(route, method, str(status)).inc()
+
+    def rejected(self, reason: str) -> None:
+        """Count one problem document by its type."""
+        self._rejected.labels(reason).inc()
+
+    def predictions(self, model: str, version: str) -> int:
+        """Return how many forecasts of a version this process has answered."""
+        labels = dict(zip(MODEL_LABELS, (model, version), strict=True))
+        return int(self.registry.get_sample_value(PREDICTIONS, labels) or 0)
+
+    def snapshot(self) -> Snapshot:
+        """Return all samples now; plain data that travels between processes."""
+        return tuple(
+            Family(
+                name=family.name,
+                kind=family.type,
+                help=family.documentation,
+                samples={
+                    (sample.name, tuple(sorted(sample.labels.items()))): float(sample.value)
+                    for sample in family.samples
+                    # Creation times differ between replicas and cannot be added up.
+                    if not sample.name.endswith("_created")
+                },
+            )
+            for family in self.registry.collect()
+        )
+
+
+def total(snapshot: Iterable[Family], name: str, **labels: str) -> float:
+    """Return the sum of the samples called `name` whose labels include `labels`."""
+    wanted = set(labels.items())
+    return sum(
+        value
+        for family in snapshot
+        for (sample, found), value in family.samples.items()
+        if sample == name and wanted <= set(found)
+    )

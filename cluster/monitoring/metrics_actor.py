@@ -1,0 +1,62 @@
+"""The aggregate of all replicas' metrics as a named actor. Imported only where Ray runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+
+from cluster.clock import SystemClock
+from cluster.monitoring.aggregate import Aggregate
+from cluster.monitoring.metrics import Snapshot
+
+NAMESPACE = "heliotrope"
+
+
+class MetricsActor:
+    """Shell over `Aggregate`. After a restart the replicas' next pushes bring their counts back."""
+
+    def __init__(self) -> None:
+        self._aggregate = Aggregate(SystemClock())
+
+    def push(self, source: str, snapshot: Snapshot) -> None:
+        """Take in a replica's cumulative snapshot."""
+        self._aggregate.update(source, snapshot)
+
+    def scrape(self, source: str, snapshot: Snapshot) -> str:
+        """Take in the asking replica's snapshot and return the text for Prometheus."""
+        self._aggregate.update(source, snapshot)
+        return self._aggregate.text()
+
+
+def actor_name(application: str) -> str:
+    """Return the name under which an application's aggregate is found."""
+    return f"metrics.{application}"
+
+
+def get_or_create(application: str) -> Any:
+    """Return the handle of an application's aggregate, which outlives the replica that asks first."""
+    return (
+        ray.remote(MetricsActor)
+        .options(
+            name=actor_name(application),
+            namespace=NAMESPACE,
+            get_if_exists=True,
+            lifetime="detached",
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=0,
+            enable_task_events=False,
+        )
+        .remote()
+    )
+
+
+def remove(application: str) -> None:
+    """End an application's aggregate, if there is one."""
+    try:
+        handle = ray.get_actor(actor_name(application), namespace=NAMESPACE)
+    except ValueError:
+        # Ray's way to say that no actor has this name.
+        return
+    ray.kill(handle)

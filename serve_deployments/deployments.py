@@ -1,0 +1,298 @@
+"""Thin Ray Serve shells around the service and its nodes. Imported only where Ray runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
+from ray.serve.config import AutoscalingConfig, BackpressureConfig
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+
+from cluster.clock import SystemClock
+from cluster.errors import TransientError
+from cluster.monitoring import metrics_actor
+from cluster.monitoring.metrics import Metrics
+from cluster.security.keys import KeyRing
+from cluster.storage.cache import local_copy
+from serve_deployments.batching import Batched, Batcher
+from serve_deployments.graph import GraphSpec, ServedModel
+from serve_deployments.handlers import forecast
+from serve_deployments.handlers.models import LoadedModel, Shelf, load, probe
+from serve_deployments.ingress import Access, App, build_api
+from serve_deployments.predictors import FusedPredictor, MemberCall, Predictor, SpreadPredictor
+from serve_deployments.service import Service
+from training.core.windows import Floats, Windows
+
+logger = logging.getLogger(__name__)
+PUSH_PERIOD_S = 1.0
+PUSH_TIMEOUT_S = 5.0
+HEALTH_ROOM = 16
+"""Requests a replica takes beyond its limits, so that health checks and refusals get through."""
+BY_VALUE_BYTES = 1 << 20
+"""Features up to this size go to a member straight over gRPC, which takes half the time of the object store's way
+(RAY.md) and ends at 4 MiB."""
+
+
+def fused(spec: GraphSpec) -> serve.Application:
+    """Return the application whose ingress replicas compute everything themselves."""
+    return _ingress_options(spec, FusedIngress).bind(spec.to_json())
+
+
+def spread(spec: GraphSpec) -> serve.Application:
+    """Return the application with a deployment for each member of each model."""
+    members: dict[str, list[serve.Application]] = {}
+    for place, served in enumerate(spec.models):
+        model = _load(spec, served)
+        members[model.key] = [
+            _member_options(spec, f"{model.name}.{model.version}.{index}.{member.name}").bind(
+                spec.to_json(), place, index
+            )
+            for index, member in enumerate(model.ensemble.members)
+        ]
+    return _ingress_options(spec, SpreadIngress).bind(spec.to_json(), members)
+
+
+def _ingress_options(spec: GraphSpec, kind: Any) -> Any:
+    limits = spec.limits
+    return serve.deployment(kind).options(
+        **_replicas(spec, limits.max_concurrent_requests, lowest=1),
+        name="Ingress",
+        ray_actor_options={"num_cpus": spec.ingress_cpus},
+        # The service refuses first, with a problem document; Serve's own limits stand behind it.
+        max_ongoing_requests=limits.max_concurrent_requests + limits.max_queued_requests + HEALTH_ROOM,
+        max_queued_requests=4 * (limits.max_concurrent_requests + limits.max_queued_requests),
+    )
+
+
+def _member_options(spec: GraphSpec, name: str) -> Any:
+    return serve.deployment(Member).options(
+        **_replicas(spec, spec.max_batch_size, lowest=0),
+        name=name,
+        ray_actor_options={"num_cpus": spec.member_cpus},
+        # One batch at work and one that gathers.
+        max_ongoing_requests=2 * spec.max_batch_size,
+        max_queued_requests=spec.limits.max_concurrent_requests + spec.limits.max_queued_requests,
+    )
+
+
+def _replicas(spec: GraphSpec, capacity: int, *, lowest: int) -> dict[str, Any]:
+    scaling = spec.scaling
+    common: dict[str, Any] = {
+        "health_check_period_s": spec.health_check_period_s,
+        "health_check_timeout_s": spec.limits.request_timeout_s + spec.health_check_period_s,
+        "graceful_shutdown_timeout_s": spec.shutdown_s,
+        "graceful_shutdown_wait_loop_s": min(0.5, spec.shutdown_s),
+        "max_surge_percent": 100,
+        "backpressure_config": BackpressureConfig(status_code=503, retry_after_s=1),
+    }
+    if not scaling.automatic:
+        return {**common, "num_replicas": max(1, scaling.min_replicas)}
+    return {
+        **common,
+        "autoscaling_config": AutoscalingConfig(
+            min_replicas=max(lowest, scaling.min_replicas),
+            max_replicas=max(1, scaling.max_replicas),
+            target_ongoing_requests=max(1.0, capacity / 2),
+            upscale_delay_s=scaling.upscale_delay_s,
+            downscale_delay_s=scaling.downscale_delay_s,
+        ),
+    }
+
+
+def _load(spec: GraphSpec, served: ServedModel) -> LoadedModel:
+    folder = local_copy(served.uri, Path(spec.cache_dir))
+    model = load(folder, name=served.name, version=served.version, metrics=served.metrics)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(spec.model_threads)
+    return model
+
+
+def _threads(spec: GraphSpec) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=spec.threads, thread_name_prefix="model")
+
+
+class Reporter:
+    """Sends a replica's counters to the application's aggregate, about once a second and when asked."""
+
+    def __init__(self, application: str, metrics: Metrics) -> None:
+        self._application, self._metrics = application, metrics
+        self._source = serve.get_replica_context().replica_tag
+        self._actor: Any = None
+
+    async def scrape(self) -> str:
+        """Return the text of all replicas' counters."""
+        return str(await self._call("scrape"))
+
+    @asynccontextmanager
+    async def beside(self, _: FastAPI) -> AsyncIterator[None]:
+        """Push while the block runs, and once more at its end."""
+        pushing = asyncio.create_task(self._push_for_ever())
+        try:
+            yield
+        finally:
+            pushing.cancel()
+            await self._push()
+
+    async def _push_for_ever(self) -> None:
+        while True:
+            await self._push()
+            await asyncio.sleep(PUSH_PERIOD_S)
+
+    async def _push(self) -> None:
+        try:
+            await self._call("push")
+        except TransientError as error:
+            # Nothing is lost: counts are cumulative, the next push brings these as well.
+            logger.warning("metrics not pushed: %s", error)
+
+    async def _call(self, method: str) -> Any:
+        try:
+            if self._actor is None:
+                self._actor = metrics_actor.get_or_create(self._application)
+            call = getattr(self._actor, method).remote(self._source, self._metrics.snapshot())
+            return await asyncio.wait_for(call, PUSH_TIMEOUT_S)
+        except (RayActorError, TimeoutError) as error:
+            self._actor = None
+            raise TransientError(
+                f"the metrics of all replicas are not available: {type(error).__name__}",
+                retry_after_s=PUSH_PERIOD_S,
+            ) from error
+
+
+def _application(spec: GraphSpec, shelf: Shelf, predictor: Predictor, executor: Executor) -> tuple[Service, App]:
+    metrics = Metrics()
+    reporter = Reporter(spec.application, metrics)
+    service = Service(
+        shelf=shelf,
+        predictor=predictor,
+        executor=executor,
+        limits=spec.limits,
+        metrics=metrics,
+        clock=SystemClock(),
+        scrape=reporter.scrape,
+    )
+    access = Access(
+        keys=KeyRing(Path(spec.keys_file)) if spec.keys_file else None,
+        required=spec.key_required,
+        roles=spec.roles_checked,
+    )
+    return service, build_api(service, access, lifespan=reporter.beside, echo_request_id=False)
+
+
+@serve.ingress()
+class FusedIngress:
+    """HTTP, features, members and combination in one process."""
+
+    def __init__(self, spec_json: Mapping[str, Any]) -> None:
+        spec = GraphSpec.from_json(spec_json)
+        shelf = Shelf([_load(spec, served) for served in spec.models])
+        executor = _threads(spec)
+        limits = spec.limits
+        predictor = FusedPredictor(
+            shelf,
+            executor,
+            max_batch_size=spec.max_batch_size,
+            max_waiting=limits.max_concurrent_requests + limits.max_queued_requests + HEALTH_ROOM,
+        )
+        self._service, self._api = _application(spec, shelf, predictor, executor)
+
+    def __serve_build_asgi_app__(self) -> App:
+        """Return the application Serve sends HTTP to."""
+        return self._api
+
+    async def check_health(self) -> None:
+        """Let each model forecast."""
+        await self._service.check()
+
+
+@serve.ingress()
+class SpreadIngress:
+    """HTTP, features and combination; members are called."""
+
+    def __init__(self, spec_json: Mapping[str, Any], members: Mapping[str, Sequence[DeploymentHandle]]) -> None:
+        spec = GraphSpec.from_json(spec_json)
+        self._shelf = Shelf([_load(spec, served) for served in spec.models])
+        self._executor = _threads(spec)
+        calls = {key: [member_call(handle) for handle in handles] for key, handles in members.items()}
+        predictor = SpreadPredictor(calls, self._executor)
+        self._service, self._api = _application(spec, self._shelf, predictor, self._executor)
+
+    def __serve_build_asgi_app__(self) -> App:
+        """Return the application Serve sends HTTP to."""
+        return self._api
+
+    async def check_health(self) -> None:
+        """Compute features; members answer for themselves, and a dead one must not take the ingress with it."""
+        loop = asyncio.get_running_loop()
+        for model in self._shelf:
+            await loop.run_in_executor(self._executor, forecast.prepare, model, probe(model))
+
+
+class Member:
+    """One member of one ensemble, concurrent requests as one call."""
+
+    def __init__(self, spec_json: Mapping[str, Any], model: int, index: int) -> None:
+        spec = GraphSpec.from_json(spec_json)
+        loaded = _load(spec, spec.models[model])
+        self._probe = forecast.prepare(loaded, probe(loaded))
+        self._batcher: Batcher[Windows, Floats] = Batcher(
+            partial(forecast.each, partial(forecast.member, loaded, index)),
+            _threads(spec),
+            max_size=spec.max_batch_size,
+            max_waiting=4 * spec.max_batch_size,
+        )
+
+    async def predict(self, features: Windows) -> Batched[Floats] | Exception:
+        """Return the forecasts; an error comes as a value, so that it keeps its class on the way."""
+        try:
+            return await self._batcher.submit(features)
+        except Exception as error:  # noqa: BLE001 - raised again where the request is
+            return error
+
+    async def check_health(self) -> None:
+        """Forecast a made-up history."""
+        await self._batcher.submit(self._probe)
+
+
+def member_call(handle: DeploymentHandle) -> MemberCall:
+    """Return the call of one member: errors raised here, and one more try where its replica died."""
+    by_value = handle.options(method_name="predict", _by_reference=False)
+    by_reference = handle.options(method_name="predict", _by_reference=True)
+
+    async def call(features: Windows) -> Batched[Floats]:
+        way = by_value if features.rows.nbytes <= BY_VALUE_BYTES else by_reference
+        try:
+            return await _once(way, features)
+        except (ActorDiedError, ActorUnavailableError):
+            # A forecast changes nothing, so that asking again is safe.
+            logger.warning("a replica of %s went away; asking another", handle.deployment_name)
+        try:
+            return await _once(way, features)
+        except (ActorDiedError, ActorUnavailableError) as error:
+            raise TransientError(
+                f"member '{handle.deployment_name}' is being restarted; try again", retry_after_s=2.0
+            ) from error
+
+    return call
+
+
+async def _once(handle: DeploymentHandle, features: Windows) -> Batched[Floats]:
+    try:
+        reply = await handle.remote(features)
+    except (BackPressureError, DeploymentUnavailableError) as error:
+        raise TransientError(f"a member takes no more requests: {error}", retry_after_s=1.0) from error
+    if isinstance(reply, Exception):
+        raise reply
+    answered: Batched[Floats] = reply
+    return answered

@@ -1,0 +1,180 @@
+"""What is served, as data: models, placement, bounds, scaling. The same spec runs fused or spread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from cluster.errors import ConfigError
+from cluster.settings import Settings
+from serve_deployments.admission import Limits
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+Placement = Literal["fused", "spread"]
+DEVELOPMENT_SHUTDOWN_S, SHUTDOWN_S = 2.0, 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedModel:
+    """A registered version to serve.
+
+    Parameters
+    ----------
+    name, version
+        As registered.
+    uri
+        Where its artifact is.
+    metrics
+        As measured before registration; `accuracy` shows as ml_model_accuracy.
+    """
+
+    name: str
+    version: str
+    uri: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """How many replicas a deployment has.
+
+    Parameters
+    ----------
+    automatic
+        Follow the load; else always `min_replicas` (at least one).
+    min_replicas, max_replicas
+        Bounds; a minimum of 0 lets idle members of a spread graph sleep.
+    upscale_delay_s, downscale_delay_s
+        How long the load must last before replicas come or go.
+    """
+
+    automatic: bool = False
+    min_replicas: int = 1
+    max_replicas: int = 1
+    upscale_delay_s: float = 10.0
+    downscale_delay_s: float = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphSpec:
+    """A serving graph.
+
+    Parameters
+    ----------
+    application
+        Name in Ray Serve. Keep it from version to version: an update then replaces replicas one by one.
+    models
+        What is served; of several versions of a name the first answers where no version is asked for.
+    placement
+        `fused`: everything in each replica, fastest for small models. `spread`: each ensemble member in a
+        deployment of its own, for members that need their own machine or scale.
+    limits
+        Bounds of one ingress replica.
+    scaling
+        Replicas of the ingress, and of each member.
+    max_batch_size
+        Most requests in one call of a model.
+    threads
+        Threads of a replica for blocking work.
+    model_threads
+        Threads that one call of a torch model uses.
+    ingress_cpus, member_cpus
+        Logical CPUs a replica reserves; small enough that a whole graph, twice during an update, fits two cores.
+    health_check_period_s
+        How often each replica must make a forecast.
+    shutdown_s
+        Time a replica has to finish its requests when it is replaced.
+    cache_dir
+        Where artifacts are copied to on each machine.
+    keys_file
+        API keys; None switches authentication off.
+    key_required, roles_checked
+        Refuse requests without a key; check roles.
+    """
+
+    application: str = "heliotrope"
+    models: tuple[ServedModel, ...]
+    placement: Placement = "fused"
+    limits: Limits
+    scaling: Scaling = field(default_factory=Scaling)
+    max_batch_size: int = 32
+    threads: int = 2
+    model_threads: int = 1
+    ingress_cpus: float = 0.3
+    member_cpus: float = 0.2
+    health_check_period_s: float = 10.0
+    shutdown_s: float = SHUTDOWN_S
+    cache_dir: str
+    keys_file: str | None = None
+    key_required: bool = False
+    roles_checked: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise ConfigError("nothing to serve: got no model, expected at least one registered version")
+        if self.placement not in ("fused", "spread"):
+            raise ConfigError(f"placement: got '{self.placement}', expected fused or spread")
+        if self.key_required and self.keys_file is None:
+            raise ConfigError("keys are required, but there is no key file: set ML_API_KEYS_FILE")
+        keys = [(model.name, model.version) for model in self.models]
+        if len(set(keys)) < len(keys):
+            raise ConfigError(f"models: got {keys}, expected each version once")
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings,
+        models: Sequence[ServedModel],
+        *,
+        application: str = "heliotrope",
+        placement: Placement = "fused",
+    ) -> Self:
+        """Return the spec that a profile's settings ask for."""
+        development = settings.profile == "development"
+        return cls(
+            application=application,
+            models=tuple(models),
+            placement=placement,
+            limits=Limits(
+                max_body_bytes=settings.max_body_bytes,
+                request_timeout_s=settings.request_timeout_s,
+                max_concurrent_requests=settings.max_concurrent_requests,
+                max_queued_requests=settings.max_concurrent_requests,
+            ),
+            scaling=Scaling(
+                automatic=settings.enable_auto_scaling,
+                min_replicas=settings.min_instances,
+                max_replicas=settings.max_instances,
+            ),
+            shutdown_s=DEVELOPMENT_SHUTDOWN_S if development else SHUTDOWN_S,
+            cache_dir=str(settings.home / "cache"),
+            keys_file=str(settings.api_keys_file) if settings.enable_authentication else None,
+            key_required=settings.api_key_required,
+            roles_checked=settings.enable_authorization,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able dict that `from_json` reads."""
+        return {**asdict(self), "models": [asdict(model) for model in self.models]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild what `to_json` gave."""
+        return cls(
+            **{
+                **data,
+                "models": tuple(ServedModel(**model) for model in data["models"]),
+                "limits": Limits(**data["limits"]),
+                "scaling": Scaling(**data["scaling"]),
+            }
+        )
+
+
+def build_graph(spec: GraphSpec) -> Application:
+    """Return the Serve application of a spec; it needs no running cluster, only the artifacts."""
+    from serve_deployments import deployments
+
+    return deployments.fused(spec) if spec.placement == "fused" else deployments.spread(spec)

@@ -1,0 +1,134 @@
+"""A request's bytes: read up to a limit, parsed as strict JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any, NoReturn
+
+import orjson
+
+from cluster.errors import PayloadTooLargeError, UserError
+
+SHOWN_BYTES = 24
+# A string's quotes cannot appear unescaped inside it, so strings are found without parsing; those that a colon
+# follows are keys.
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"\s*(:?)', re.DOTALL)
+
+
+class MalformedBodyError(UserError):
+    """The body is not JSON as RFC 8259 and this service want it."""
+
+
+class UnsupportedMediaTypeError(UserError):
+    """The body is not announced as plain JSON."""
+
+    http_status = 415
+
+
+class RequestTimeoutError(UserError):
+    """The body did not arrive in time."""
+
+    http_status = 408
+
+
+def check_headers(content_type: str, content_encoding: str, content_length: str, limit_bytes: int) -> None:
+    """Refuse a body by its headers alone, before a byte of it is read.
+
+    Raises
+    ------
+    UnsupportedMediaTypeError
+        Not JSON, or compressed.
+    PayloadTooLargeError
+        The announced length is over `limit_bytes`.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind != "application/json":
+        _refuse_header("content-type", content_type, "application/json")
+    if content_encoding.strip().lower() not in ("", "identity"):
+        _refuse_header("content-encoding", content_encoding, "identity (no compression)")
+    if content_length.isdecimal() and int(content_length[:20]) > limit_bytes:
+        raise too_large(f"{content_length[:20]} bytes", limit_bytes)
+
+
+def _refuse_header(name: str, got: str, expected: str) -> NoReturn:
+    shown = got[:80] or "nothing"
+    raise UnsupportedMediaTypeError(
+        f"header {name}: got {shown}, expected {expected}",
+        field=f"header.{name}",
+        got=shown,
+        expected=expected,
+    )
+
+
+def too_large(got: str, limit_bytes: int) -> PayloadTooLargeError:
+    """Return the error for a body over the limit."""
+    return PayloadTooLargeError(
+        f"the body is too large: got {got}, expected at most {limit_bytes} bytes; "
+        "send fewer series or rows, or raise ML_MAX_BODY_BYTES",
+        field="body",
+        got=got,
+        expected=f"at most {limit_bytes} bytes",
+    )
+
+
+async def read(chunks: AsyncIterator[bytes], limit_bytes: int) -> bytes:
+    """Return the whole body; stop reading at the limit, also where no length was announced."""
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > limit_bytes:
+            raise too_large(f"more than {limit_bytes} bytes", limit_bytes)
+    return bytes(body)
+
+
+def parse(body: bytes) -> Any:
+    """Return the JSON value of `body`; NaN, Infinity, bad UTF-8, doubled keys and deep nesting are refused.
+
+    Raises
+    ------
+    MalformedBodyError
+        With the fault and its line and column.
+    """
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise _malformed(body, error) from error
+    if _count_keys(value) != sum(colon == b":" for colon in _STRINGS.findall(body)):
+        json.loads(body, object_pairs_hook=_refuse_doubled)
+    return value
+
+
+def _malformed(body: bytes, error: orjson.JSONDecodeError) -> MalformedBodyError:
+    near = body[error.pos : error.pos + SHOWN_BYTES].decode("utf-8", "backslashreplace")
+    place = f"line {error.lineno} column {error.colno}"
+    return MalformedBodyError(
+        f"the body is not JSON: {error.msg} at {place}",
+        field="body",
+        got=f"{near!r} at {place}",
+        expected="a JSON value (RFC 8259, UTF-8, finite numbers)",
+        position=error.pos,
+    )
+
+
+def _count_keys(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(_count_keys(item) for item in value.values() if isinstance(item, dict | list))
+    if isinstance(value, list):
+        return sum(_count_keys(item) for item in value if isinstance(item, dict | list))
+    return 0
+
+
+def _refuse_doubled(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise MalformedBodyError(
+                f"the body is not JSON this service takes: key '{key[:80]}' appears more than once in one object",
+                field="body",
+                got=f"key '{key[:80]}' twice",
+                expected="each key once",
+            )
+        found[key] = value
+    return found

@@ -1,0 +1,193 @@
+"""From a typed request to the windows a model needs; each fault with its place in the request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+
+from cluster.errors import ConfigError, DataError, HeliotropeError, InsufficientHistoryError, SchemaError, UserError
+from serve_deployments.handlers.forecast import compact
+from serve_deployments.handlers.models import LoadedModel
+from serve_deployments.schemas import ForecastRequest, Series
+from training.core.estimator import DEFAULT_LEVELS, check_horizon
+from training.core.panel import Panel
+from training.core.prediction import check_levels
+from training.core.validation import ID, TIME
+from training.core.windows import Windows
+
+# datetime64[ns] ends in 2262; a horizon must fit behind the last row.
+FIRST_YEAR, LAST_YEAR = 1900, 2200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A valid request, ready to compute.
+
+    Parameters
+    ----------
+    context
+        One window of `context` rows a series.
+    steps
+        Horizon asked for.
+    levels
+        Quantile levels, increasing.
+    """
+
+    context: Windows
+    steps: int
+    levels: tuple[float, ...]
+
+
+def validate(request: ForecastRequest, model: LoadedModel) -> Job:
+    """Return the job, or raise the error that names field, got and expected.
+
+    Raises
+    ------
+    SchemaError
+        A column is missing, unknown or of another length than the timestamps.
+    DataError
+        A timestamp is unreadable, unsorted, doubled or missing; a value is impossible.
+    InsufficientHistoryError
+        A series has fewer rows than the model's context.
+    UserError
+        The horizon is longer than the model's.
+    ConfigError
+        The levels do not increase within (0, 1).
+    """
+    steps = _steps(request.horizon, model.ensemble.horizon)
+    levels = _levels(request.levels)
+    _check_ids(request.series)
+    for at, series in enumerate(request.series):
+        _check_shape(at, series, model)
+    panel = Panel(_frame(request.series, model), model.schema)
+    try:
+        panel.validate(minimum_rows=model.ensemble.context)
+    except (DataError, InsufficientHistoryError) as error:
+        raise _placed(error, request.series) from error
+    return Job(context=compact(panel.last(model.ensemble.context)), steps=steps, levels=levels)
+
+
+def _steps(asked: int | None, fitted: int) -> int:
+    try:
+        return check_horizon(asked, fitted)
+    except UserError as error:
+        error.context["field"] = "body.horizon"
+        raise
+
+
+def _levels(asked: Sequence[float] | None) -> tuple[float, ...]:
+    levels = DEFAULT_LEVELS if asked is None else tuple(asked)
+    try:
+        check_levels(levels)
+    except ConfigError as error:
+        error.context.update(
+            field="body.levels", got=str(list(levels))[:100], expected="increasing numbers between 0 and 1"
+        )
+        raise
+    return levels
+
+
+def _check_ids(series: Sequence[Series]) -> None:
+    seen: dict[str, int] = {}
+    for at, each in enumerate(series):
+        if each.series_id in seen:
+            raise DataError.at(
+                f"series '{each.series_id}' appears more than once",
+                got=f"also series[{seen[each.series_id]}]",
+                expected="each series_id once",
+                field=f"body.series[{at}].series_id",
+            )
+        seen[each.series_id] = at
+
+
+def _check_shape(at: int, series: Series, model: LoadedModel) -> None:
+    place, needed = f"body.series[{at}].values", model.schema.names
+    for name in needed:
+        if name not in series.values:
+            raise _shape_error("a column is missing", f"{place}.{name}", "nothing", _column_text(model, name))
+    for name, numbers in series.values.items():
+        if name not in needed:
+            raise _shape_error("a column is unknown", f"{place}.{name[:100]}", name[:100], ", ".join(needed))
+        if len(numbers) != len(series.timestamps):
+            raise _shape_error(
+                "a column has another length than the timestamps",
+                f"{place}.{name}",
+                f"{len(numbers)} values",
+                f"{len(series.timestamps)} values, one a timestamp",
+            )
+
+
+def _shape_error(what: str, field: str, got: str, expected: str) -> SchemaError:
+    return SchemaError(f"{what}: {field}: got {got}, expected {expected}", field=field, got=got, expected=expected)
+
+
+def _column_text(model: LoadedModel, name: str) -> str:
+    return f"numbers in {model.schema.column(name).range_text()}"
+
+
+def _frame(series: Sequence[Series], model: LoadedModel) -> pd.DataFrame:
+    columns: Mapping[str, object] = {
+        ID: np.repeat(
+            np.array([each.series_id for each in series], dtype=object), [len(each.timestamps) for each in series]
+        ),
+        TIME: np.concatenate([_times(at, each) for at, each in enumerate(series)]),
+        **{
+            name: np.concatenate([np.asarray(each.values[name], dtype=np.float64) for each in series])
+            for name in model.schema.names
+        },
+    }
+    return pd.DataFrame(columns)
+
+
+def _times(at: int, series: Series) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
+    try:
+        times = [datetime.fromisoformat(text) for text in series.timestamps]
+        fine = all(time.tzinfo is None and FIRST_YEAR <= time.year <= LAST_YEAR for time in times)
+    except ValueError:
+        fine = False
+    if not fine:
+        raise _bad_time(at, series.timestamps)
+    return np.array(times, dtype="datetime64[ns]")
+
+
+def _bad_time(at: int, texts: Sequence[str]) -> DataError:
+    row = next(row for row, text in enumerate(texts) if not _is_time(text))
+    field = f"body.series[{at}].timestamps[{row}]"
+    return DataError.at(
+        f"{field} is not a time",
+        got=repr(texts[row]),
+        expected=f"ISO 8601 without time zone, years {FIRST_YEAR} .. {LAST_YEAR}, such as 2015-06-01T13:00:00",
+        field=field,
+    )
+
+
+def _is_time(text: str) -> bool:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return time.tzinfo is None and FIRST_YEAR <= time.year <= LAST_YEAR
+
+
+def _placed(error: HeliotropeError, series: Sequence[Series]) -> HeliotropeError:
+    """Return the error with the place in the request instead of the place in the joined table."""
+    context = dict(error.context)
+    row, at = context.pop("row", None), 0
+    if row is None:
+        at = next((i for i, each in enumerate(series) if each.series_id == context.get("series")), 0)
+        field = f"body.series[{at}].timestamps"
+        return type(error)(error.message, **{**context, "field": field, "got": f"{context['got']} rows"})
+    local = int(row)
+    while local >= len(series[at].timestamps):
+        local -= len(series[at].timestamps)
+        at += 1
+    column = context["column"]
+    part = "timestamps" if column == TIME else f"values.{column}"
+    field = f"body.series[{at}].{part}[{local}]"
+    what = error.message.partition(":")[0]
+    message = f"{what}: {field}: got {context['got']}, expected {context['expected']}"
+    return type(error)(message, **{**context, "field": field, "row": local})

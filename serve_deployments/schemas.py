@@ -1,0 +1,180 @@
+"""What travels over HTTP. The only module with pydantic in it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, FailFast, Field
+
+MAX_SERIES = 256
+MAX_ROWS = 20_000
+MAX_COLUMNS = 256
+MAX_HORIZON = 10_000
+MAX_LEVELS = 33
+MAX_NAME = 200
+
+EXAMPLE_REQUEST: dict[str, Any] = {
+    "model": "gas-turbine-nox",
+    "series": [
+        {
+            "series_id": "plant-1",
+            "timestamps": ["2015-06-01T00:00:00", "2015-06-01T01:00:00", "2015-06-01T02:00:00"],
+            "values": {"NOX": [63.1, 62.8, 64.0], "AT": [18.2, 17.9, 17.5]},
+        }
+    ],
+    "horizon": 24,
+    "levels": [0.05, 0.5, 0.95],
+}
+
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+Numbers = Annotated[list[float], FailFast(), Field(max_length=MAX_ROWS)]
+Instants = Annotated[list[Annotated[str, Field(max_length=32)]], FailFast(), Field(max_length=MAX_ROWS)]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Series(_Wire):
+    """One series' history, column by column: small on the wire, and one array each on arrival."""
+
+    series_id: Name
+    timestamps: Instants = Field(
+        min_length=1,
+        description="ISO 8601 without time zone, one a row, in order, at the model's frequency",
+    )
+    values: dict[Annotated[str, Field(max_length=MAX_NAME)], Numbers] = Field(
+        min_length=1,
+        max_length=MAX_COLUMNS,
+        description="column name -> numbers, one a row, in the unit that GET /api/models tells",
+    )
+
+
+class ForecastRequest(_Wire):
+    """Ask for a forecast after the end of each series."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_REQUEST]})
+
+    model: Name = Field(description="registered name; GET /api/models lists them")
+    version: Name | None = Field(default=None, description="the model's default version where left out")
+    series: Annotated[list[Series], FailFast(), Field(min_length=1, max_length=MAX_SERIES)]
+    horizon: int | None = Field(
+        default=None, ge=1, le=MAX_HORIZON, description="steps ahead, at most the model's horizon (the default)"
+    )
+    levels: Annotated[list[float], Field(min_length=2, max_length=MAX_LEVELS)] | None = Field(
+        default=None,
+        description="quantile levels, increasing within (0, 1); the first and the last bound the interval",
+    )
+
+
+class ModelRef(_Wire):
+    """Which version of which model answered."""
+
+    name: str
+    version: str
+
+
+class Step(_Wire):
+    """The forecast of one point in time, in the target's unit."""
+
+    timestamp: str
+    prediction: float
+    lower: float = Field(description="quantile at the lowest level")
+    upper: float = Field(description="quantile at the highest level")
+    confidence: float = Field(
+        ge=0, le=1, description="share of calibration forecasts at this step within 10 % of this prediction"
+    )
+    quantiles: dict[str, float] = Field(description="level -> value")
+
+
+class TargetForecast(_Wire):
+    """One target of one series."""
+
+    series_id: str
+    target: str
+    unit: str
+    steps: list[Step]
+
+
+class ForecastResponse(_Wire):
+    """The forecasts of one request."""
+
+    request_id: str
+    model: ModelRef
+    created_at: str = Field(description="UTC")
+    interval_level: float = Field(description="share of true values that lower .. upper is calibrated to hold")
+    forecasts: list[TargetForecast]
+
+
+class ColumnInfo(_Wire):
+    """A column that a request carries."""
+
+    name: str
+    unit: str
+    kind: str
+    low: float | None
+    high: float | None
+
+
+class ModelInfo(_Wire):
+    """A served version."""
+
+    name: str
+    version: str
+    default: bool = Field(description="answers requests without a version")
+    targets: list[str]
+    horizon: int
+    context: int = Field(description="rows of history that a series needs")
+    frequency: str
+    columns: list[ColumnInfo]
+    members: list[str]
+    metrics: dict[str, float]
+
+
+class ModelList(_Wire):
+    """What is served."""
+
+    models: list[ModelInfo]
+
+
+class VersionStatus(_Wire):
+    """Whether a served version answers, as just tried."""
+
+    version: str
+    ready: bool
+    detail: str
+    predictions: int = Field(description="forecasts answered by the replica that replies")
+
+
+class ModelStatus(_Wire):
+    """Whether a model's versions answer."""
+
+    name: str
+    versions: list[VersionStatus]
+
+
+class Health(_Wire):
+    """A sign of life."""
+
+    status: str
+
+
+class FieldFault(BaseModel):
+    """One fault and its place."""
+
+    field: str
+    got: str
+    expected: str
+    row: int | None = None
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document, with the faults' places."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
+    errors: list[FieldFault] = []
