@@ -10,7 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.errors import ArtifactCorrupt, ConfigError, UnknownNameError, UserError
+from cluster.errors import (
+    ArtifactCorrupt,
+    ConfigError,
+    PermanentError,
+    TransientError,
+    UnknownNameError,
+    UserError,
+)
 from cluster.registry.experiments import RunStatus
 from cluster.registry.mlflow_database import connect, pages, translated
 from cluster.registry.mlflow_tracker import MlflowTracker
@@ -232,15 +239,16 @@ class MlflowRegistry(Registry):
 
         try:
             with translated(self._url):
-                got = download_artifacts(artifact_uri=version.uri, dst_path=str(aside), tracking_uri=self._url)
-        except OSError as error:
+                return Path(
+                    download_artifacts(artifact_uri=version.uri, dst_path=str(aside), tracking_uri=self._url)
+                )
+        except (OSError, PermanentError) as error:
+            text = f"'{version.name}' {version.version}: its files cannot be read from {version.uri}"
+            if "://" in version.uri:
+                raise TransientError(f"{text}; check ML_STORAGE_URL and that the storage answers") from error
             raise ArtifactCorrupt(
-                f"'{version.name}' {version.version}: its files cannot be read from {version.uri} ({error}); "
-                "restore them from a backup or register the version again",
-                file=next(iter(version.files)),
-                uri=version.uri,
+                f"{text}; restore them from a backup or register the version again", uri=version.uri
             ) from error
-        return Path(got)
 
 
 def open_registry(settings: Settings) -> MlflowRegistry:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
-from cluster.errors import ConfigError, TransientError
+from cluster.errors import TransientError
+from cluster.ports import LOOPBACK, free_port
 from cluster.registry.mlflow_database import artifact_root, connect
 from cluster.settings import Settings, masked
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
+LAST_WORDS = 800
+SERVER = "cluster.registry.ui_server"
 
 
 class TrackingUi:
@@ -27,19 +28,20 @@ class TrackingUi:
     Parameters
     ----------
     settings
-        `registry_url` and `storage_url` say what is shown, `tracking_port` where; port 0 takes a free one.
+        `registry_url` and `storage_url` say what is shown, `tracking_port` where, or
+        a free one where it is 0 or taken; the server's own output goes to `home`/logs.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._port = settings.tracking_port
         self._child: subprocess.Popen[bytes] | None = None
-        self._output: IO[bytes] | None = None
+        self._log = settings.home / "logs" / "tracking-ui.log"
 
     @property
     def url(self) -> str:
         """Where the pages are."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{LOOPBACK}:{self._port}"
 
     @property
     def process_id(self) -> int | None:
@@ -61,21 +63,22 @@ class TrackingUi:
         Raises
         ------
         ConfigError
-            The port is taken, or the registry is not usable.
+            The registry is not usable.
         TransientError
             The server ended or did not answer in time; its last words are in the message.
         """
         connect(self._settings.registry_url)
-        self._port = _free_port(self._settings.tracking_port)
-        self._output = tempfile.TemporaryFile()
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "cluster.registry.ui_server"],
-            env=self._environment(),
-            stdin=subprocess.PIPE,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        self._port = free_port(self._settings.tracking_port)
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("wb") as log:
+            self._child = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-m", SERVER],
+                env=self._environment(),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         try:
             self._await()
         except BaseException:
@@ -96,8 +99,6 @@ class TrackingUi:
         finally:
             if child.stdin is not None:
                 child.stdin.close()
-            if self._output is not None:
-                self._output.close()
 
     def _environment(self) -> dict[str, str]:
         return os.environ | {
@@ -120,34 +121,20 @@ class TrackingUi:
             time.sleep(0.05)
 
     def _healthy(self) -> bool:
+        connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=1.0)
         try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=1.0) as answer:
-                return bool(answer.status == 200)
+            connection.request("GET", "/health")
+            return connection.getresponse().status == http.client.OK
         except OSError:
             return False
+        finally:
+            connection.close()
 
     def _tail(self) -> str:
-        if self._output is None:
-            return ""
-        self._output.seek(0)
-        return masked(self._output.read().decode(errors="replace")[-800:].strip())
+        words = self._log.read_text(errors="replace")[-LAST_WORDS:].strip()
+        return f"{masked(words)} (all of it in {self._log})"
 
 
 def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
     if child.poll() is None:
         os.killpg(child.pid, number)
-
-
-def _free_port(wanted: int) -> int:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError as error:
-            raise ConfigError(
-                f"the experiment pages' port is taken: got {wanted}, expected a free port; set ML_TRACKING_PORT "
-                "(0 takes any free one)",
-                variable="ML_TRACKING_PORT",
-                got=wanted,
-            ) from error
-        return int(probe.getsockname()[1])

@@ -1,7 +1,7 @@
 """The process behind `TrackingUi`: MLflow's web pages in one worker, gone when its parent is gone.
 
-MLflow's own command starts ten processes (about 950 MiB); its application in one uvicorn needs 210 MiB and starts in
-half the time.
+MLflow's own command starts ten processes (about 950 MiB); its application in one uvicorn needs 210 MiB and starts
+in half the time.
 """
 
 from __future__ import annotations
