@@ -90,7 +90,7 @@ class RunLedger(Machine[RunCommand]):
         self.runs: dict[str, dict[str, Any]] = {}
 
     def apply(self, command: RunCommand, now_s: float) -> Json:
-        """Answer CreateRun `created`, ClaimRun `claimed` (None, or run, attempt, payload), the others `accepted`."""
+        """Answer CreateRun `created`, ClaimRun `claimed` (run, attempt, payload; or None), others `accepted`."""
         match command:
             case CreateRun():
                 return {"created": self._create(command)}

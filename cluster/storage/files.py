@@ -15,6 +15,7 @@ from cluster.errors import ConfigError, ForbiddenError, TransientError, UnknownN
 ASIDE = ".aside-"
 """Prefix of files being written; no listing shows them."""
 NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+IN_THE_WAY = (FileExistsError, IsADirectoryError, NotADirectoryError)
 
 
 class Storage:
@@ -41,8 +42,13 @@ class Storage:
         """Put `data` at `path`, whole or not at all, over what was there."""
         self._within(path)
         if self.local is not None:
-            with _named_faults():
-                write_whole(self.local / path, data)
+            try:
+                with _named_faults():
+                    write_whole(self.local / path, data)
+            except IN_THE_WAY as error:
+                raise ForbiddenError(
+                    f"path: got '{path}', where a folder is, or a file in the way", path=path
+                ) from error
             return
         with self._remote() as (files, root), files.open_output_stream(f"{root}/{path}") as stream:
             stream.write(data)
@@ -147,7 +153,7 @@ class Storage:
 def _named_faults() -> Iterator[None]:
     try:
         yield
-    except NO_FILE:
+    except (*NO_FILE, *IN_THE_WAY):
         raise
     except OSError as error:
         raise TransientError(f"the storage cannot do that now: {error}", retry_after_s=5.0) from error
