@@ -16,12 +16,13 @@ TIME_TEXT = "an ISO 8601 time such as 2024-03-31 13:00"
 
 def to_ids(values: pd.Series[Any], name: str) -> pd.Series[Any]:
     """Return ids as text; raise DataError where one is missing."""
-    missing = values.isna() | (values.astype(str).str.strip() == "")
+    text = _text(values)
+    missing = text.isna() | (text.str.strip() == "")
     if missing.any():
         raise DataError.at(
             "a series id is missing", column=name, row=_first(missing), got="nothing", expected="an id"
         )
-    return values.astype(str)
+    return text
 
 
 def to_times(values: pd.Series[Any], name: str) -> pd.Series[Any]:
@@ -39,7 +40,7 @@ def to_times(values: pd.Series[Any], name: str) -> pd.Series[Any]:
     elif not pd.api.types.is_datetime64_dtype(values.dtype):
         if values.dtype.kind not in "OTU" and not values.isna().all():
             raise SchemaError.at("timestamps are not times", column=name, got=values.dtype, expected=TIME_TEXT)
-        text = values.where(values.isna(), values.astype(str))
+        text = _text(values)
         values = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce").dt.tz_localize(None)
         wrong = values.isna() & text.notna() & (text != "")
         if wrong.any():
@@ -68,12 +69,21 @@ def to_numbers(values: pd.Series[Any], name: str, column: Column) -> pd.Series[A
         return values.astype("Float64").astype("float64") if values.hasnans else values.astype("float64")
     if values.dtype.kind not in "OTU":
         raise SchemaError.at("values are not numbers", column=name, got=values.dtype, expected=expected)
-    numbers = pd.to_numeric(values.astype("object"), errors="coerce").astype("float64")
-    wrong = numbers.isna() & values.notna() & ~values.astype(str).str.lower().isin(["nan", ""])
+    text = _text(values)
+    numbers = pd.to_numeric(text, errors="coerce").astype("float64")
+    wrong = numbers.isna() & text.notna() & ~text.str.lower().isin(["nan", ""])
     if wrong.any():
-        got = f"'{_at(values, wrong)}'"
+        got = f"'{_at(text, wrong)}'"
         raise DataError.at("a value is not a number", column=name, row=_first(wrong), got=got, expected=expected)
     return numbers
+
+
+def _text(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return each value as Python writes it, missing ones left missing."""
+    values = values.astype("object")
+    if pd.api.types.infer_dtype(values, skipna=True) == "string":
+        return values
+    return values.map(str, na_action="ignore").astype("object")
 
 
 def _first(wrong: pd.Series[bool]) -> int | str:

@@ -16,6 +16,8 @@ from cluster.errors import DataError
 DELIMITERS = (",", ";", "\t", "|")
 FIRST_LINE = 2
 """Line of the first row for people: the header is line 1."""
+HEADER_BYTES = 1 << 20
+"""A longer header is none: Arrow reads blocks of this size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,7 @@ class Delimited:
     def open(cls, path: Path) -> Delimited:
         """Read the header; raise DataError where line 1 is not one."""
         with path.open("rb") as file:
-            line = file.readline()
+            line = file.readline(HEADER_BYTES)
         try:
             text = line.decode("utf-8-sig").rstrip("\r\n")
         except UnicodeDecodeError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -161,21 +161,39 @@ def _unpack(table: pa.Table, wanted: _Wanted) -> pd.DataFrame:
 
 def _read_columnar(path: Path, kind: Format, maximum_bytes: int) -> pa.Table:
     try:
-        if kind == "arrow_file":
-            return pa.ipc.open_file(pa.BufferReader(path.read_bytes())).read_all()
-        if kind == "arrow_stream":
-            return pa.ipc.open_stream(pa.BufferReader(path.read_bytes())).read_all()
-        file = pq.ParquetFile(path)
-        unpacked = file.metadata.num_rows * file.metadata.num_columns * 8
-        if unpacked > maximum_bytes:
-            raise PayloadTooLargeError(
-                f"'{path.name}' is too large: got {unpacked} bytes unpacked, expected at most {maximum_bytes}; "
-                "send fewer rows or raise maximum_bytes",
-                got=unpacked,
-                expected=maximum_bytes,
-            )
-        return file.read()
-    except (pa.ArrowException, OSError) as error:
+        table = _READERS[kind](path, maximum_bytes)
+        table.validate(full=True)  # Arrow trusts offsets inside a file: unchecked, a damaged one ends the process
+        _ = table.column_names  # names that are not UTF-8 fail here
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError.at(
             f"'{path.name}' is damaged", got=error, expected=f"{kind} as its first bytes say"
         ) from error
+    return table
+
+
+def _read_parquet(path: Path, maximum_bytes: int) -> pa.Table:
+    file = pq.ParquetFile(path)
+    unpacked = file.metadata.num_rows * file.metadata.num_columns * 8
+    if unpacked > maximum_bytes:
+        raise PayloadTooLargeError(
+            f"'{path.name}' is too large: got {unpacked} bytes unpacked, expected at most {maximum_bytes}; "
+            "send fewer rows or raise maximum_bytes",
+            got=unpacked,
+            expected=maximum_bytes,
+        )
+    return file.read()
+
+
+def _read_arrow_file(path: Path, _maximum_bytes: int) -> pa.Table:
+    return pa.ipc.open_file(pa.BufferReader(path.read_bytes())).read_all()
+
+
+def _read_arrow_stream(path: Path, _maximum_bytes: int) -> pa.Table:
+    return pa.ipc.open_stream(pa.BufferReader(path.read_bytes())).read_all()
+
+
+_READERS: dict[str, Callable[[Path, int], pa.Table]] = {
+    "parquet": _read_parquet,
+    "arrow_file": _read_arrow_file,
+    "arrow_stream": _read_arrow_stream,
+}
