@@ -86,7 +86,7 @@ def _as_ours(error: Exception, url: str) -> HeliotropeError | None:
     if isinstance(error, ModuleNotFoundError | NoSuchModuleError):
         return ConfigError(
             f"the registry's driver is missing: got '{url}' ({text}), expected an installed driver; "
-            f"install heliotrope[postgres] or heliotrope[s3], or change {KNOB}",
+            f"install heliotrope[postgres] (or heliotrope[s3]), or change {KNOB}",
             variable=KNOB,
         )
     if "out-of-date database schema" in text or "locate revision" in text:

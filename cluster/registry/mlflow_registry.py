@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.errors import (
-    ArtifactCorrupt,
-    ConfigError,
-    PermanentError,
-    TransientError,
-    UnknownNameError,
-    UserError,
-)
+from cluster.errors import ArtifactCorrupt, ConfigError, UnknownNameError, UserError
 from cluster.registry.experiments import RunStatus
 from cluster.registry.mlflow_database import connect, pages, translated
 from cluster.registry.mlflow_tracker import MlflowTracker
 from cluster.registry.registry import Registry, check_files, check_gate, digests
 from cluster.registry.version import FIRST, Lineage, ModelVersion, SemanticVersion, Stage
 from cluster.settings import Settings
+from cluster.storage.files import Storage, new_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -133,11 +126,17 @@ class MlflowRegistry(Registry):
         """Download the files into the new `folder`, compare each sha256, and return it."""
         if folder.exists():
             raise ConfigError(f"'{folder}' is there already; expected a new folder", folder=str(folder))
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
-            fetched = self._download(version, Path(aside))
-            check_files(version, fetched)
-            fetched.rename(folder)
+        root, _, inner = version.uri.rpartition("/")
+        with new_folder(folder) as aside:
+            try:
+                Storage(root).download_folder(inner, aside)
+            except UnknownNameError as error:
+                raise ArtifactCorrupt(
+                    f"'{version.name}' {version.version}: its files are gone from {version.uri}; "
+                    "restore them from a backup or register the version again",
+                    uri=version.uri,
+                ) from error
+            check_files(version, aside)
         return folder
 
     # -- writing -----------------------------------------------------------------------------------------------
@@ -159,14 +158,15 @@ class MlflowRegistry(Registry):
 
     def _upload(self, name: str, folder: Path, lineage: Lineage, metrics: Mapping[str, float]) -> tuple[str, str]:
         run = self._tracker.start_run(EXPERIMENT, name, lineage.parameters)
+        root = self._client.get_run(run).info.artifact_uri
         try:
             self._tracker.log(run, metrics)
-            self._client.log_artifacts(run, str(folder), FOLDER)
+            Storage(root).upload_folder(folder, FOLDER)
         except BaseException:
             self._tracker.finish(run, RunStatus.FAILED)
             raise
         self._tracker.finish(run)
-        return run, f"{self._client.get_run(run).info.artifact_uri}/{FOLDER}"
+        return run, f"{root}/{FOLDER}"
 
     def _settle(self, name: str, made: int, run: str) -> SemanticVersion:
         """Write the number that follows from the lineages; give way to an equal version that came first."""
@@ -233,22 +233,6 @@ class MlflowRegistry(Registry):
 
     def _number_of(self, name: str, version: SemanticVersion) -> str:
         return next(str(at) for at, each in self._versions(name).items() if each.version == version)
-
-    def _download(self, version: ModelVersion, aside: Path) -> Path:
-        from mlflow.artifacts import download_artifacts
-
-        try:
-            with translated(self._url):
-                return Path(
-                    download_artifacts(artifact_uri=version.uri, dst_path=str(aside), tracking_uri=self._url)
-                )
-        except (OSError, PermanentError) as error:
-            text = f"'{version.name}' {version.version}: its files cannot be read from {version.uri}"
-            if "://" in version.uri:
-                raise TransientError(f"{text}; check ML_STORAGE_URL and that the storage answers") from error
-            raise ArtifactCorrupt(
-                f"{text}; restore them from a backup or register the version again", uri=version.uri
-            ) from error
 
 
 def open_registry(settings: Settings) -> MlflowRegistry:

@@ -186,7 +186,7 @@ def test_a_corrupt_file_is_refused_by_name(
 
 def test_lost_files_are_an_artifact_corrupt(registry: Registry, register: Register, tmp_path: Path) -> None:
     version = replace(register(), uri=str(tmp_path / "nowhere"))
-    with pytest.raises(ArtifactCorrupt, match="cannot be read from"):
+    with pytest.raises(ArtifactCorrupt, match="files are gone from"):
         registry.fetch(version, tmp_path / "out")
 
 
