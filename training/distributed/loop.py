@@ -1,0 +1,275 @@
+"""The torch training loop: one function for one process, for workers of a cluster, for CPU and GPU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from cluster.errors import ConfigError, TrainingDiverged
+from training.core.component import State
+from training.core.runner import Run
+from training.core.windows import Ints
+from training.distributed.plan import TrainingPlan
+
+CLIP_NORM = 1.0
+"""Largest norm of a gradient (Pascanu et al. 2013): one bad batch does not throw the weights away."""
+EVALUATION_CHUNK = 1024
+"""Windows forecast at a time where nothing is learned: some tens of megabytes of activations."""
+
+Build = Callable[[Mapping[str, Any], torch.Generator], nn.Module]
+"""Make a network from `job["network"]`, its first weights drawn from the generator, on the CPU.
+
+`network(rows, generator)` maps (B, context, K) to (B, horizon, T); dropout is drawn from the generator, and is off
+where that is None.
+"""
+
+
+def train_network(run: Run, job: dict[str, Any], build: Build) -> State:
+    """Minimise the mean squared error of a network on windows; stop early; return the best weights.
+
+    Parameters
+    ----------
+    run
+        Where it runs. With more than one worker torch.distributed is initialised by the runner; each batch is
+        shared out, gradients are averaged, and the validation loss is summed over the workers, so that all take
+        the same decision.
+    job
+        `table` (R, K) float32, scaled; `train`, `validation` first rows of windows, the latter maybe empty;
+        `context`, `horizon` in rows; `targets` columns of the table to forecast; `network` for `build`;
+        `precision` auto, float32 or bfloat16; `patience` in epochs; and the numbers of a `TrainingPlan`:
+        `batch_size`, `stride`, `max_epochs`, `learning_rate`, `seed`.
+    build
+        Makes the network.
+
+    Returns
+    -------
+    State
+        `weights`, `epochs`, `best_epoch`, `validation_loss`, and the losses of each epoch.
+
+    Raises
+    ------
+    TrainingDiverged
+        A loss became NaN or infinite.
+    """
+    training = Training(run, job, build)
+    training.resume(run.resumed())
+    while not training.finished:
+        metrics = training.train_epoch()
+        run.report(training.epoch, metrics, training.checkpoint() if run.rank == 0 else None)
+    return training.result()
+
+
+class Training:
+    """A network on its way, between two epochs.
+
+    Parameters
+    ----------
+    run, job, build
+        As in `train_network`.
+    """
+
+    def __init__(self, run: Run, job: dict[str, Any], build: Build) -> None:
+        self._rank, self._world_size = run.rank, run.world_size
+        if run.world_size > 1 and not dist.is_initialized():
+            raise ConfigError(f"{run.world_size} workers without torch.distributed: run with backend='torch'")
+        names = ("batch_size", "stride", "max_epochs", "learning_rate", "seed")
+        self._plan = TrainingPlan(
+            windows=len(job["train"]), world_size=run.world_size, **{name: job[name] for name in names}
+        )
+        self._patience = job["patience"]
+        self._device = pick_device()
+        self._half = use_bfloat16(job["precision"], self._device)
+        self._batches = WindowTable(job, self._device)
+        self._validation = job["validation"]
+        self._network = build(job["network"], torch.Generator().manual_seed(job["seed"])).to(self._device)
+        self._parallel = _parallel(self._network, self._device) if run.world_size > 1 else self._network
+        self._optimiser = torch.optim.Adam(self._network.parameters(), lr=job["learning_rate"], fused=True)
+        self._best = _copied(self._network)
+        self.epoch = 0
+        self._best_epoch = 0
+        self._losses: dict[str, list[float]] = {"training": [], "validation": []}
+
+    @property
+    def finished(self) -> bool:
+        """Whether the epochs or the patience are used up."""
+        return self.epoch >= self._plan.max_epochs or self.epoch - self._best_epoch >= self._patience
+
+    def train_epoch(self) -> dict[str, float]:
+        """Learn for one epoch, judge, remember the weights if they are the best; return the losses."""
+        self.epoch += 1
+        losses = {"training": self._learn()}
+        if len(self._validation):
+            losses["validation"] = self._judge()
+        for part, loss in losses.items():
+            if not math.isfinite(loss):
+                raise TrainingDiverged(
+                    f"the {part} loss became {loss} in epoch {self.epoch}: lower learning_rate "
+                    f"(peak now {self._plan.learning_rate:g} for a batch of 32)",
+                    epoch=self.epoch,
+                    learning_rate=self._plan.learning_rate,
+                )
+            self._losses[part].append(loss)
+        if self._improved():
+            self._best, self._best_epoch = _copied(self._network), self.epoch
+        return {f"{part}_loss": loss for part, loss in losses.items()}
+
+    def _improved(self) -> bool:
+        """Whether the newest weights are the ones to keep; without validation windows they always are."""
+        losses = self._losses["validation"]
+        return not losses or self._best_epoch == 0 or losses[-1] < losses[self._best_epoch - 1]
+
+    def _learn(self) -> float:
+        """Go through the epoch's batches; return the mean loss over all workers."""
+        plan, epoch = self._plan, self.epoch
+        dropout = torch.Generator(self._device).manual_seed(plan.dropout_seed(epoch, self._rank))
+        batches = self._batches.starts(plan.order(epoch, self._rank), training=True)
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        for step, starts in enumerate(batches):
+            self._optimiser.param_groups[0]["lr"] = plan.rate((epoch - 1) * plan.steps + step)
+            total += self._step(starts, dropout)
+        return float(_summed(total)) / (plan.steps * self._world_size)
+
+    def _step(self, starts: Tensor, dropout: torch.Generator) -> Tensor:
+        context, future = self._batches.gather(starts)
+        with self._autocast():
+            forecast = self._parallel(context, dropout)
+        loss = nn.functional.mse_loss(forecast, future)
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch ships it without types
+        nn.utils.clip_grad_norm_(self._network.parameters(), CLIP_NORM)
+        self._optimiser.step()
+        return loss.detach()
+
+    @torch.inference_mode()
+    def _judge(self) -> float:
+        """Return the validation loss, each worker adding its share."""
+        share = np.arange(len(self._validation))[self._rank :: self._world_size]
+        sums = torch.zeros(2, dtype=torch.float64, device=self._device)
+        for first in range(0, len(share), EVALUATION_CHUNK):
+            starts = self._batches.starts(share[first : first + EVALUATION_CHUNK], training=False)
+            context, future = self._batches.gather(starts)
+            with self._autocast():
+                forecast = self._network(context, None)
+            sums[0] += torch.square(forecast - future).sum(dtype=torch.float64)
+            sums[1] += future.numel()
+        error, count = _summed(sums).tolist()
+        return float(error / count)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._half)
+
+    # -- states ------------------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> State:
+        """Return all that the next epoch depends on; random numbers are drawn anew from (seed, epoch)."""
+        moments = {
+            name: {key: value.cpu().numpy().copy() for key, value in self._optimiser.state[parameter].items()}
+            for name, parameter in self._network.named_parameters()
+        }
+        return {
+            "epoch": self.epoch,
+            "best_epoch": self._best_epoch,
+            "losses": {part: np.array(losses) for part, losses in self._losses.items()},
+            "weights": _arrays(_copied(self._network)),
+            "best": _arrays(self._best),
+            "moments": moments,
+        }
+
+    def resume(self, state: State | None) -> None:
+        """Go on from a checkpoint."""
+        if state is None:
+            return
+        self.epoch, self._best_epoch = state["epoch"], state["best_epoch"]
+        self._losses = {part: losses.tolist() for part, losses in state["losses"].items()}
+        self._network.load_state_dict(_tensors(state["weights"]))
+        self._best = {name: value.to(self._device) for name, value in _tensors(state["best"]).items()}
+        for name, parameter in self._network.named_parameters():
+            self._optimiser.state[parameter] = {
+                key: torch.tensor(value, device=self._device) for key, value in state["moments"][name].items()
+            }
+
+    def result(self) -> State:
+        """Return the best weights and how they were found."""
+        validation = self._losses["validation"]
+        return {
+            "weights": _arrays(self._best),
+            "epochs": self.epoch,
+            "best_epoch": self._best_epoch,
+            "validation_loss": validation[self._best_epoch - 1] if validation else None,
+            "training_losses": np.array(self._losses["training"]),
+            "validation_losses": np.array(validation),
+        }
+
+
+class WindowTable:
+    """The table on the device, and windows gathered from it by index: no Python object for a sample, no loader.
+
+    Parameters
+    ----------
+    job
+        As in `train_network`.
+    device
+        Where the table lies.
+    """
+
+    def __init__(self, job: dict[str, Any], device: torch.device) -> None:
+        self._table = torch.tensor(job["table"], device=device)
+        self._train, self._validation = job["train"], job["validation"]
+        self._context = job["context"]
+        self._offsets = torch.arange(job["context"] + job["horizon"], device=device)
+        self._targets = torch.tensor(job["targets"], device=device)
+
+    def starts(self, chosen: Ints, *, training: bool) -> Tensor:
+        """Return the first rows of chosen windows, on the device."""
+        starts = self._train if training else self._validation
+        return torch.from_numpy(starts[chosen]).to(self._table.device)
+
+    def gather(self, starts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, context, K) and (B, horizon, T)."""
+        rows = self._table[starts[:, None] + self._offsets]
+        return rows[:, : self._context], rows[:, self._context :, self._targets]
+
+
+def pick_device() -> torch.device:
+    """Return this process's GPU, or the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def use_bfloat16(precision: str, device: torch.device) -> bool:
+    """Return whether products are computed in bfloat16: `auto` does so where the hardware has the instructions."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+
+
+def _parallel(network: nn.Module, device: torch.device) -> nn.Module:
+    return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+
+
+def _summed(values: Tensor) -> Tensor:
+    """Return the sum over the workers, in place; alone, the values."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
+def _copied(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> State:
+    return {name: value.cpu().numpy() for name, value in tensors.items()}
+
+
+def _tensors(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {name: torch.tensor(value) for name, value in arrays.items()}
