@@ -138,7 +138,8 @@ class Storage:
         else:
             from pyarrow.fs import LocalFileSystem
 
-            yield LocalFileSystem(), str(self.local)
+            with _named_faults():
+                yield LocalFileSystem(), str(self.local)
 
     @contextmanager
     def _remote(self) -> Iterator[tuple[Any, str]]:
