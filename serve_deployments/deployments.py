@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -30,8 +30,8 @@ from serve_deployments.graph import GraphSpec, ServedModel
 from serve_deployments.handlers import forecast
 from serve_deployments.handlers.models import LoadedModel, Shelf, load, probe
 from serve_deployments.ingress import Access, App, build_api
-from serve_deployments.predictors import FusedPredictor, MemberCall, Predictor, SpreadPredictor
-from serve_deployments.service import Service
+from serve_deployments.predictors import MemberCall, SpreadPredictor
+from serve_deployments.service import Service, fused_service
 from training.core.windows import Floats, Windows
 
 logger = logging.getLogger(__name__)
@@ -118,6 +118,10 @@ def _load(spec: GraphSpec, served: ServedModel) -> LoadedModel:
     return model
 
 
+def _shelf(spec: GraphSpec) -> Shelf:
+    return Shelf([_load(spec, served) for served in spec.models])
+
+
 def _threads(spec: GraphSpec) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=spec.threads, thread_name_prefix="model")
 
@@ -170,24 +174,13 @@ class Reporter:
             ) from error
 
 
-def _application(spec: GraphSpec, shelf: Shelf, predictor: Predictor, executor: Executor) -> tuple[Service, App]:
-    metrics = Metrics()
-    reporter = Reporter(spec.application, metrics)
-    service = Service(
-        shelf=shelf,
-        predictor=predictor,
-        executor=executor,
-        limits=spec.limits,
-        metrics=metrics,
-        clock=SystemClock(),
-        scrape=reporter.scrape,
-    )
+def _api(spec: GraphSpec, service: Service, reporter: Reporter) -> App:
     access = Access(
         keys=KeyRing(Path(spec.keys_file)) if spec.keys_file else None,
         required=spec.key_required,
         roles=spec.roles_checked,
     )
-    return service, build_api(service, access, lifespan=reporter.beside, echo_request_id=False)
+    return build_api(service, access, lifespan=reporter.beside, echo_request_id=False)
 
 
 @serve.ingress()
@@ -196,16 +189,18 @@ class FusedIngress:
 
     def __init__(self, spec_json: Mapping[str, Any]) -> None:
         spec = GraphSpec.from_json(spec_json)
-        shelf = Shelf([_load(spec, served) for served in spec.models])
-        executor = _threads(spec)
-        limits = spec.limits
-        predictor = FusedPredictor(
-            shelf,
-            executor,
+        metrics = Metrics()
+        reporter = Reporter(spec.application, metrics)
+        self._service = fused_service(
+            _shelf(spec),
+            limits=spec.limits,
             max_batch_size=spec.max_batch_size,
-            max_waiting=limits.max_concurrent_requests + limits.max_queued_requests + HEALTH_ROOM,
+            threads=spec.threads,
+            metrics=metrics,
+            clock=SystemClock(),
+            scrape=reporter.scrape,
         )
-        self._service, self._api = _application(spec, shelf, predictor, executor)
+        self._api = _api(spec, self._service, reporter)
 
     def __serve_build_asgi_app__(self) -> App:
         """Return the application Serve sends HTTP to."""
@@ -222,11 +217,20 @@ class SpreadIngress:
 
     def __init__(self, spec_json: Mapping[str, Any], members: Mapping[str, Sequence[DeploymentHandle]]) -> None:
         spec = GraphSpec.from_json(spec_json)
-        self._shelf = Shelf([_load(spec, served) for served in spec.models])
-        self._executor = _threads(spec)
+        metrics = Metrics()
+        reporter = Reporter(spec.application, metrics)
+        self._shelf, self._executor = _shelf(spec), _threads(spec)
         calls = {key: [member_call(handle) for handle in handles] for key, handles in members.items()}
-        predictor = SpreadPredictor(calls, self._executor)
-        self._service, self._api = _application(spec, self._shelf, predictor, self._executor)
+        service = Service(
+            shelf=self._shelf,
+            predictor=SpreadPredictor(calls, self._executor),
+            executor=self._executor,
+            limits=spec.limits,
+            metrics=metrics,
+            clock=SystemClock(),
+            scrape=reporter.scrape,
+        )
+        self._api = _api(spec, service, reporter)
 
     def __serve_build_asgi_app__(self) -> App:
         """Return the application Serve sends HTTP to."""

@@ -6,18 +6,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 from cluster.clock import Clock
 from cluster.errors import TransientError
+from cluster.monitoring.aggregate import render
 from cluster.monitoring.metrics import Metrics
 from serve_deployments.admission import Admission, Limits
 from serve_deployments.handlers import forecast
 from serve_deployments.handlers.models import LoadedModel, Shelf, probe
 from serve_deployments.handlers.validate import Job, validate
-from serve_deployments.predictors import Predictor
+from serve_deployments.predictors import FusedPredictor, Predictor
 from serve_deployments.schemas import ForecastRequest
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class Service:
     clock
         For the answer's date.
     scrape
-        Returns the Prometheus text of all replicas.
+        Returns the Prometheus text of all replicas; of this process alone where None.
     """
 
     def __init__(
@@ -63,9 +64,10 @@ class Service:
         limits: Limits,
         metrics: Metrics,
         clock: Clock,
-        scrape: Callable[[], Awaitable[str]],
+        scrape: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
-        self.shelf, self.limits, self.metrics, self.scrape = shelf, limits, metrics, scrape
+        self.shelf, self.limits, self.metrics = shelf, limits, metrics
+        self.scrape = scrape or self._own_metrics
         self._predictor, self._executor, self._clock = predictor, executor, clock
         self._admission = Admission(inside=limits.max_concurrent_requests, waiting=limits.max_queued_requests)
         self._probed: dict[str, tuple[float, str]] = {}
@@ -106,6 +108,9 @@ class Service:
         prediction = forecast.describe(model, job, point)
         now = datetime.fromtimestamp(self._clock.now_s(), UTC).isoformat(timespec="milliseconds")
         return forecast.answer(prediction, model, request_id=request_id, created_at=now)
+
+    async def _own_metrics(self) -> str:
+        return render(self.metrics.snapshot())
 
     async def status(self, name: str) -> dict[str, Any]:
         """Return what GET /api/models/NAME/status tells, after trying each version."""
@@ -150,3 +155,40 @@ class Service:
             logger.exception("model %s does not answer its probe", model.key)
             return type(error).__name__
         return ""
+
+
+def fused_service(
+    shelf: Shelf,
+    *,
+    limits: Limits,
+    max_batch_size: int,
+    threads: int,
+    metrics: Metrics,
+    clock: Clock,
+    scrape: Callable[[], Awaitable[str]] | None = None,
+) -> Service:
+    """Return a service that computes everything in this process.
+
+    Parameters
+    ----------
+    max_batch_size
+        Most requests in one call of a model.
+    threads
+        For blocking work.
+    shelf, limits, metrics, clock, scrape
+        See Service.
+    """
+    executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="model")
+    admitted = limits.max_concurrent_requests + limits.max_queued_requests
+    # Room for a probe of each model, so that a full house is not taken for an ill one.
+    waiting = admitted + len(list(shelf))
+    predictor = FusedPredictor(shelf, executor, max_batch_size=max_batch_size, max_waiting=waiting)
+    return Service(
+        shelf=shelf,
+        predictor=predictor,
+        executor=executor,
+        limits=limits,
+        metrics=metrics,
+        clock=clock,
+        scrape=scrape,
+    )

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from training.models.ensemble import Ensemble
 
 from cluster.errors import SignatureMismatch, UnknownNameError
 from training.core.artifact import load_artifact
 from training.core.schema import Column, Schema
 from training.core.windows import Floats, Windows, future_times
 from training.models import MODELS
+from training.models.ensemble import Ensemble
 
 PROBE_ORIGIN = "2019-12-31T00:00:00"
 
@@ -73,18 +73,24 @@ def load(folder: Path, *, name: str, version: str, metrics: Mapping[str, float])
     ArtifactCorrupt
         A file does not have its digest.
     SignatureMismatch
-        The artifact is no ensemble.
+        The artifact is no ensemble, or its schema has other columns.
     """
     component, manifest = load_artifact(folder, MODELS)
     if not isinstance(component, Ensemble):
         raise SignatureMismatch(
             f"model '{name}' {version} cannot be served: got an artifact of '{manifest.model}', expected 'ensemble'"
         )
+    schema = Schema.from_json(manifest.schema)
+    if schema.names != component.columns:
+        raise SignatureMismatch(
+            f"model '{name}' {version} does not fit its own schema: got columns {schema.names}, "
+            f"expected {component.columns}"
+        )
     return LoadedModel(
         name=name,
         version=version,
         ensemble=component,
-        schema=Schema.from_json(manifest.schema),
+        schema=schema,
         metrics=dict(metrics),
     )
 
@@ -103,7 +109,7 @@ class Shelf:
         for model in models:
             self._by_name.setdefault(model.name, {})[model.version] = model
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[LoadedModel]:
         return (model for versions in self._by_name.values() for model in versions.values())
 
     def pick(self, name: str, version: str | None = None) -> LoadedModel:
