@@ -17,9 +17,10 @@ class Split:
     Parameters
     ----------
     validation_start
-        Training ends before it. Early stopping and choices between models look at what follows.
+        Training ends before it. Early stopping, choices between models and an ensemble's weights look at what
+        follows.
     calibration_start
-        Weights of an ensemble and intervals look at what follows.
+        Intervals look at what follows.
     test_start
         The judge alone looks at what follows.
     """

@@ -28,7 +28,7 @@ class Ridge(Forecaster):
     Parameters
     ----------
     window
-        Rows looked back on, 1 or more.
+        Rows looked back on, 2 or more.
     alpha
         Weight of the penalty on squared coefficients, beside the mean squared error; 0 or more.
     covariates
@@ -44,7 +44,7 @@ class Ridge(Forecaster):
     name: ClassVar[str] = "ridge"
 
     def __init__(self, *, window: int = 168, alpha: float = 1e-3, covariates: bool = False) -> None:
-        self.window = whole("window", window, low=1)
+        self.window = whole("window", window, low=2)
         self.alpha = real("alpha", alpha, low=0)
         self.covariates = covariates
 

@@ -1,0 +1,209 @@
+"""Several models behind shared features, as one: what is registered and served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from cluster.errors import ConfigError, InsufficientHistoryError, NotFittedError, SignatureMismatch
+from training.core.catalog import Catalog
+from training.core.component import C, State, build, pack, unpack
+from training.core.estimator import Forecaster
+from training.core.runner import Runner
+from training.core.simplex import Loss, weights_on_simplex
+from training.core.transform import Transform
+from training.core.windows import Floats, Windows
+from training.features import TRANSFORMS
+from training.models import MODELS
+
+Part = Mapping[str, Any]
+"""`{"name": catalog name, "params": {...}}`; `params` may be left out."""
+
+
+class Ensemble(Forecaster):
+    """A weighted mean of its members' forecasts, all made from the same features.
+
+    The weights are fitted on the validation windows, which the members have not learned from; without any they
+    are equal. One member with weight 1 is how a single model is served. A server that runs `prepare`, each
+    member's `predict` and `combine` as nodes of a graph gets what `predict` gives, to the last bit.
+
+    Parameters
+    ----------
+    features
+        Transforms in order, each `{"name", "params"}`; none leaves the columns as they are.
+    members
+        Forecasters, each `{"name", "params"}`; 1 or more.
+    loss
+        What the weights minimise: `absolute` errors, as WAPE counts them, or `squared`.
+
+    Attributes
+    ----------
+    features, members
+        The transforms and the forecasters themselves.
+
+    References
+    ----------
+    Bates and Granger (1969), The combination of forecasts; Breiman (1996), Stacked regressions, for weights that
+    are not negative. Ours also sum to one, so that the mean of unbiased members is unbiased.
+    """
+
+    name: ClassVar[str] = "ensemble"
+
+    def __init__(
+        self, *, features: Sequence[Part] = (), members: Sequence[Part] = (), loss: Loss = "absolute"
+    ) -> None:
+        if not members:
+            raise ConfigError("'ensemble' needs members: got none, expected 1 or more", parameter="members")
+        if loss not in ("absolute", "squared"):
+            raise ConfigError(f"parameter 'loss': got {loss!r}, expected absolute or squared", parameter="loss")
+        self.features: tuple[Transform, ...] = _build(features, TRANSFORMS)
+        self.members: tuple[Forecaster, ...] = _build(members, MODELS)
+        self.loss = loss
+        self._weights: Floats | None = None
+
+    @classmethod
+    def of(
+        cls,
+        features: Sequence[Transform],
+        members: Sequence[Forecaster],
+        *,
+        columns: tuple[str, ...],
+        loss: Loss = "absolute",
+    ) -> Self:
+        """Return an ensemble of what is fitted already, with equal weights; see `weigh` and `calibrate`.
+
+        Parameters
+        ----------
+        features
+            Fitted transforms.
+        members
+            Forecasters fitted on these features, all for the same targets and horizon.
+        columns
+            Of the table before the features.
+
+        Raises
+        ------
+        NotFittedError
+            A member is not fitted.
+        SignatureMismatch
+            A member was fitted for another horizon, other targets or other columns.
+        """
+        self = cls(features=_parts(features), members=_parts(members), loss=loss)
+        self.features, self.members = tuple(features), tuple(members)
+        first = self.members[0]
+        self._horizon, self._targets, self._columns = first.horizon, first.targets, tuple(columns)
+        inner = self._columns
+        for feature in self.features:
+            inner = feature.columns(inner)
+        for member in self.members:
+            got = (member.horizon, member.targets, member.columns)
+            expected = (first.horizon, first.targets, inner)
+            if got != expected:
+                raise SignatureMismatch(
+                    f"member '{member.name}' does not fit into the ensemble: "
+                    f"got (horizon, targets, columns) {got}, expected {expected}"
+                )
+        self._weights = np.full(len(self.members), 1 / len(self.members))
+        return self
+
+    def params(self) -> dict[str, Any]:
+        """Return the constructor's arguments, the parts' defaults written out."""
+        return {"features": _parts(self.features), "members": _parts(self.members), "loss": self.loss}
+
+    @classmethod
+    def example_params(cls) -> dict[str, Any]:
+        """Return one feature before the two cheapest members."""
+        return {
+            "features": [{"name": "calendar", "params": {}}],
+            "members": [
+                {"name": "seasonal_naive", "params": {"season": 12}},
+                {"name": "ridge", "params": {"window": 24}},
+            ],
+        }
+
+    @property
+    def context(self) -> int:
+        """The longest member's context, and before it the rows that the features eat."""
+        return max(member.context for member in self.members) + sum(each.lookback for each in self.features)
+
+    @property
+    def weights(self) -> Floats:
+        """(M,) not negative, sum to one."""
+        if self._weights is None:
+            raise NotFittedError(f"'{self.name}' has no weights yet: call fit() first")
+        return self._weights
+
+    def fit_windows(self, train: Windows, validation: Windows | None, runner: Runner | None) -> None:
+        """Fit features and members on the training windows, then the weights on the validation windows."""
+        features = _build(_parts(self.features), TRANSFORMS)
+        inner = train
+        for feature in features:
+            inner = feature.fit(inner).transform(inner)
+        self.features, self.members = features, _build(_parts(self.members), MODELS)
+        late = self.prepare(validation) if validation is not None else None
+        for member in self.members:
+            member.fit(inner, horizon=self.horizon, targets=self.targets, validation=late, runner=runner)
+        self._weights = np.full(len(self.members), 1 / len(self.members))
+        if validation is not None:
+            self.weigh(validation)
+
+    def weigh(self, windows: Windows) -> Self:
+        """Fit the weights on windows of `context + horizon` rows that the members have not learned from.
+
+        Every target counts the same: errors are measured in units of the equal-weight forecast's mean error.
+        """
+        if not len(windows):
+            raise InsufficientHistoryError(
+                f"'{self.name}' cannot be weighed: got 0 windows, expected 1 or more", got=0, expected=1
+            )
+        context, future = windows.split(self.horizon)
+        actual, inner = future.select(self.targets), self.prepare(context)
+        points = np.stack([member.predict(inner) for member in self.members])
+        unit = np.abs(points.mean(axis=0) - actual).mean(axis=(0, 1))
+        unit = np.where(unit > 0, unit, 1.0)
+        flat = (points / unit).reshape(len(points), -1)
+        self._weights = weights_on_simplex(flat, (actual / unit).reshape(-1), loss=self.loss)
+        self._intervals = None  # they belonged to other weights
+        return self
+
+    def prepare(self, context: Windows) -> Windows:
+        """Return the members' input: the windows with features, shorter by what the features eat."""
+        for feature in self.features:
+            context = feature.transform(context)
+        return context
+
+    def combine(self, points: Sequence[Floats]) -> Floats:
+        """Return (N, H, T): the weighted mean of the members' forecasts, each (N, H, T), in their order."""
+        total = np.zeros_like(points[0])
+        for weight, point in zip(self.weights, points, strict=True):
+            total += weight * point
+        return total
+
+    def predict_windows(self, context: Windows) -> Floats:
+        """Return (N, H, T): features, members, weighted mean."""
+        inner = self.prepare(context)
+        return self.combine([member.predict(inner) for member in self.members])
+
+    def learned(self) -> State:
+        """Return features, members and weights."""
+        return {
+            "features": [pack(feature) for feature in self.features],
+            "members": [pack(member) for member in self.members],
+            "weights": self.weights,
+        }
+
+    def relearn(self, state: State) -> None:
+        """Take back what `learned` gave."""
+        self.features = tuple(unpack(packed, TRANSFORMS) for packed in state["features"])
+        self.members = tuple(unpack(packed, MODELS) for packed in state["members"])
+        self._weights = np.asarray(state["weights"])
+
+
+def _build(parts: Sequence[Part], catalog: Catalog[C]) -> tuple[C, ...]:
+    return tuple(build(catalog, part["name"], part.get("params", {})) for part in parts)
+
+
+def _parts(components: Sequence[Transform] | Sequence[Forecaster]) -> list[dict[str, Any]]:
+    return [{"name": component.name, "params": component.params()} for component in components]
