@@ -12,7 +12,7 @@ from training.core.panel import Panel
 from training.core.validation import EARLIEST, ID, LATEST, TIME
 from training.core.windows import Floats, Times
 from training.data.schemas import EMISSIONS
-from training.features.calendar import is_holiday
+from training.features.calendar import check_country, is_holiday
 
 YEAR_DAYS = 365.25
 COLDEST_DAY = 15
@@ -131,8 +131,15 @@ def generate_emissions(
         Whose public holidays count; None knows none.
     start
         First day.
+
+    Raises
+    ------
+    ConfigError, UnknownNameError
+        A count, the dates or the country cannot be.
     """
     times = _days(sites, days, start)
+    if country is not None:
+        check_country(country)
     rng = np.random.default_rng(seed)
     drivers = _drivers(rng, sites, times, truth, country)
     columns = drivers | {

@@ -17,7 +17,7 @@ CYCLES = {"hour": MINUTES, "weekday": 7, "month": 12}
 
 
 class Calendar(AddedColumns):
-    """Adds hour, weekday (0 is Monday), day of month, month, quarter, weekend, holiday as `calendar_hour` and so on.
+    """Adds hour, weekday (0 is Monday), day of month, month, quarter, weekend, holiday: `calendar_hour` and so on.
 
     Hour, weekday and month come as plain numbers, which trees split, and as points on a circle (`_sin`, `_cos`),
     on which a network sees that December is next to January. Timestamps are read as they stand: in UTC where the
@@ -33,7 +33,7 @@ class Calendar(AddedColumns):
 
     def __init__(self, *, country: str | None = None) -> None:
         if country is not None:
-            _check_country(country)
+            check_country(country)
         self.country = country
 
     def added(self) -> tuple[str, ...]:
@@ -92,7 +92,8 @@ def _holidays(country: str, year: int) -> Times:
     return np.array(sorted(holidays.country_holidays(country, years=year)), dtype="datetime64[D]")
 
 
-def _check_country(country: str) -> None:
+def check_country(country: str) -> None:
+    """Raise UnknownNameError unless holidays of `country` are known."""
     import holidays
 
     known = holidays.list_supported_countries(include_aliases=False)
