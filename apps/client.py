@@ -2,13 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import httpx
 
-from cluster.errors import PermanentError, TransientError, UserError
+from cluster.errors import PermanentError, TransientError, UnknownNameError, UserError
 from training.core.panel import Panel
+from training.core.schema import Column, Schema
 from training.core.validation import ID, TIME
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedInfo:
+    """What a client must know of a served version.
+
+    Parameters
+    ----------
+    name, version
+        As registered.
+    schema
+        What its requests must hold.
+    context, horizon
+        Rows of history it needs, steps it forecasts at most.
+    """
+
+    name: str
+    version: str
+    schema: Schema
+    context: int
+    horizon: int
+
+    @classmethod
+    def from_json(cls, info: dict[str, Any]) -> Self:
+        """Read an entry of GET /api/models."""
+        columns = [Column(**column) for column in info["columns"]]
+        schema = Schema(
+            name=info["name"],
+            frequency=info["frequency"],
+            targets=tuple(column for column in columns if column.name in info["targets"]),
+            covariates=tuple(column for column in columns if column.name not in info["targets"]),
+        )
+        return cls(
+            name=info["name"],
+            version=info["version"],
+            schema=schema,
+            context=info["context"],
+            horizon=info["horizon"],
+        )
 
 
 class Client:
@@ -31,6 +72,14 @@ class Client:
     def get(self, path: str) -> httpx.Response:
         """Return the response to a GET, or raise what its problem document says."""
         return self._send("GET", path)
+
+    def model(self, name: str, version: str | None = None) -> ServedInfo:
+        """Return what is served under `name`; raise UnknownNameError with the served names."""
+        infos = [ServedInfo.from_json(info) for info in self.get("/api/models").json()["models"]]
+        found = [info for info in infos if info.name == name and version in (None, info.version)]
+        if not found:
+            raise UnknownNameError.of("served model", name, {f"{info.name} {info.version}" for info in infos})
+        return found[0]
 
     def forecast(
         self,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from cluster.errors import TransientError
 from cluster.settings import Settings
-from cluster.storage.files import write_atomically
+from cluster.storage.files import write_whole
 
 FILE = "running.json"
 
@@ -37,10 +38,14 @@ class Running:
     endpoint: str = ""
     tracking_url: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able dict."""
+        return asdict(self)
+
     def save(self, settings: Settings) -> None:
         """Tell the other commands."""
         settings.home.mkdir(parents=True, exist_ok=True)
-        write_atomically(settings.home / FILE, json.dumps(asdict(self), indent=2).encode())
+        write_whole(settings.home / FILE, json.dumps(self.to_json(), indent=2).encode())
 
     @staticmethod
     def forget(settings: Settings) -> None:

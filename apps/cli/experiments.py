@@ -14,7 +14,7 @@ app = typer.Typer(help="What was tried, and what came out.", no_args_is_help=Tru
 
 @app.callback()
 def experiments() -> None:
-    """What was tried, and what came out."""
+    """Show what was tried, and what came out."""
 
 
 @app.command("list")

@@ -25,9 +25,14 @@ def submit(
     working_dir: Path | None = typer.Option(None, help="Folder that travels with the job and is its current one."),
     env: list[str] = typer.Option([], help="NAME=VALUE for the job's environment; repeat for more."),
     wait: bool = typer.Option(False, help="Follow its output and end with its exit code."),
+    every_s: float | None = typer.Option(None, help="Submit it again and again, this many seconds apart."),
+    name: str = typer.Option("scheduled", help="Of the schedule; the same name replaces it."),
     as_json: bool = JsonOption,
 ) -> None:
     """Submit a command and print the job's id."""
+    if every_s is not None:
+        _schedule(name, every_s, shlex.join(command))
+        return
     jobs = _jobs()
     job = jobs.submit(shlex.join(command), working_dir=working_dir, env=_pairs(env))
     if not wait:
@@ -40,7 +45,7 @@ def submit(
 def list_jobs(as_json: bool = JsonOption) -> None:
     """List the jobs of the running cluster."""
     rows: list[dict[str, Any]] = [
-        {"job": info.id, "state": info.state, "exit_code": info.exit_code, "entrypoint": info.entrypoint}
+        {"job": info.job_id, "status": info.status, "exit_code": info.exit_code, "entrypoint": info.entrypoint}
         for info in _jobs().list()
     ]
     if as_json:
@@ -63,6 +68,15 @@ def stop(job: str = JobArgument) -> None:
     """End a job."""
     _jobs().stop(job)
     console.print(f"{job} is stopped")
+
+
+def _schedule(name: str, every_s: float, entrypoint: str) -> None:
+    from apps.platform import Platform
+    from cluster.state.schedules import Plan
+
+    with Platform.attach(Settings.from_environment()) as platform:
+        platform.schedules.do(Plan(name=name, every_s=every_s, payload={"entrypoint": entrypoint}))
+    console.print(f"'{name}' is submitted every {every_s:g} s while the platform is up")
 
 
 def _jobs() -> Jobs:

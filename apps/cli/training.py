@@ -11,14 +11,16 @@ from apps.cli.bars import Bars
 from apps.cli.output import JsonOption, console, print_json, print_pairs, print_rows
 from cluster.settings import Settings
 
-SOURCE = typer.Argument("gas_turbine", help="A bundled sample (gas_turbine, steel_industry), or a CSV, Parquet or Arrow file.")
+SOURCE = typer.Argument(
+    "gas_turbine", help="A bundled sample (gas_turbine, steel_industry), or a CSV, Parquet or Arrow file."
+)
 TARGET = typer.Option("NOX", help="The column to forecast.")
 HORIZON = typer.Option(None, min=1, help="Steps ahead; one season by default.")
 SCHEMA = typer.Option(None, help="A shipped schema that the file follows (emissions, ...); inferred by default.")
 TIMESTAMP = typer.Option("timestamp", help="The file's column with times.")
 SERIES = typer.Option(None, help="The file's column with series ids; one series by default.")
 UNIT = typer.Option("unit unknown", help="Unit of the target, where the schema is inferred.")
-EPOCHS = typer.Option(40, min=1, help="At most so many epochs for the LSTM.")
+EPOCHS = typer.Option(16, min=1, help="At most so many epochs for the LSTM.")
 TRIALS = typer.Option(0, min=0, help="Search so many trials first; 0 takes the default parameters.")
 
 

@@ -1,72 +1,58 @@
-"""A forecast as a picture: history, truth, prediction and its interval."""
+"""Served forecasts as a picture: history, truth, forecast and its interval."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.dates import ConciseDateFormatter
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
-from cluster.storage.files import write_atomically
-from training.core.prediction import Prediction
-from training.core.windows import Floats, Times
+from cluster.storage.files import write_whole
+from training.core.validation import TIME
+
+if TYPE_CHECKING:
+    from apps.emissions.replay import Replay, ServedForecast
+
+HISTORY_STEPS = 72
+"""Rows of history that are drawn: three days of hours."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ForecastPicture:
-    """What one panel of the plot shows.
-
-    Parameters
-    ----------
-    title
-        Above the axes.
-    unit
-        Of the target.
-    history_times, history
-        (L,) what was known.
-    prediction
-        One series, one target (N = T = 1).
-    actual
-        (H,) what really happened, or None where it is not known yet.
-    """
-
-    title: str
-    unit: str
-    history_times: Times
-    history: Floats
-    prediction: Prediction
-    actual: Floats | None = None
-
-
-def draw_forecasts(pictures: list[ForecastPicture], path: Path) -> Path:
-    """Draw the pictures below each other into a PNG file."""
-    figure = Figure(figsize=(11, 3.4 * len(pictures)), layout="constrained")
+def draw_replay(replay: Replay, path: Path) -> Path:
+    """Draw each forecast in a panel of its own, in order of time, into a PNG file."""
+    count = len(replay.forecasts)
+    figure = Figure(figsize=(11, 3.1 * count), layout="constrained")
     FigureCanvasAgg(figure)
-    for row, picture in enumerate(pictures, start=1):
-        _draw(figure.add_subplot(len(pictures), 1, row), picture)
+    for row, forecast in enumerate(replay.forecasts, start=1):
+        axes = figure.add_subplot(count, 1, row)
+        _draw(axes, forecast, replay.target)
+        axes.set_ylabel(f"{replay.target} ({replay.unit})")
+        origin = forecast.history.frame[TIME].iloc[-1]
+        axes.set_title(
+            f"{replay.served.name} {replay.served.version}, asked at {origin:%Y-%m-%d %H:%M}", loc="left"
+        )
+    figure.axes[0].legend(loc="upper left", fontsize=8, frameon=False, ncols=4)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
-    write_atomically(path, buffer.getvalue())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, buffer.getvalue())
     return path
 
 
-def _draw(axes: Axes, picture: ForecastPicture) -> None:
-    prediction = picture.prediction
-    times, point = prediction.timestamps[0], prediction.point[0, :, 0]
-    low, high = prediction.values[0, :, 0, 0], prediction.values[0, :, 0, -1]
-    share = prediction.levels[-1] - prediction.levels[0]
-    axes.plot(picture.history_times, picture.history, color="0.35", linewidth=1, label="history")
-    axes.fill_between(times, low, high, color="tab:green", alpha=0.2, linewidth=0, label=f"{share:.0%} interval")
-    axes.plot(times, point, color="tab:green", linewidth=1.8, label="forecast")
-    if picture.actual is not None:
-        axes.plot(times, picture.actual, color="black", linewidth=1.2, linestyle="--", label="what happened")
-    axes.set_title(picture.title, loc="left", fontsize=11)
-    axes.set_ylabel(picture.unit)
+def _draw(axes: Axes, forecast: ServedForecast, target: str) -> None:
+    history, steps = forecast.history.frame.tail(HISTORY_STEPS), forecast.steps
+    times = steps["timestamp"].to_numpy()
+    label = f"{forecast.interval_level:.0%} interval"
+    axes.plot(history[TIME].to_numpy(), history[target].to_numpy(), color="0.35", linewidth=1, label="history")
+    axes.fill_between(times, steps["lower"], steps["upper"], color="tab:green", alpha=0.2, linewidth=0, label=label)
+    axes.plot(times, steps["prediction"], color="tab:green", linewidth=1.8, label="forecast")
+    axes.plot(times, forecast.actual, color="black", linewidth=1.2, linestyle="--", label="what happened")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
-    axes.legend(loc="upper left", fontsize=8, frameon=False, ncols=4)
+    axes.margins(x=0.01)
+    locator = AutoDateLocator()
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))

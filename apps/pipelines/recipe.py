@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from training.core.component import build
 from training.core.panel import Panel
+from training.core.runner import Backend
 from training.core.schema import Schema
+from training.models import MODELS
 
 Part = dict[str, Any]
 """A catalog member with its parameters: `{"name": "lags", "params": {"steps": [1, 7, 30]}}`."""
@@ -50,6 +53,15 @@ class Recipe:
     def with_members(self, members: tuple[Part, ...]) -> Recipe:
         """Return the recipe with other members: what a search found."""
         return replace(self, members=members)
+
+    def steps(self) -> dict[Backend, int]:
+        """Return the most steps that each kind of training loop reports: epochs, boosting rounds."""
+        steps: dict[Backend, int] = {}
+        for member in self.members:
+            model = build(MODELS, member["name"], member["params"])
+            if model.tags.backend:
+                steps[model.tags.backend] = model.params().get("max_epochs") or model.params()["rounds"]
+        return steps
 
     def view(self, panel: Panel) -> Panel:
         """Return the panel with this recipe's target alone."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cluster.errors import UnknownNameError
 from training.core.panel import Panel
+from training.core.schema import Schema
 from training.core.validation import ID, TIME
 from training.data.bundled import load_sample, sample_names
 from training.data.infer import infer_schema
@@ -55,3 +56,15 @@ def load_source(
     frame = read_frame(path).rename(columns=names)
     inferred = infer_schema(frame, name=path.stem, target=target, unit=unit)
     return read_panel(path, inferred, series_id=series, timestamp=timestamp)
+
+
+def load_history(
+    source: str, schema: Schema, *, rows: int, timestamp: str = TIME, series: str | None = None
+) -> Panel:
+    """Return the last `rows` rows of each series in `source`, under a served model's schema."""
+    path = Path(source)
+    if path.exists() or path.suffix:
+        panel = read_panel(path, schema, series_id=series, timestamp=timestamp, minimum_rows=rows)
+    else:
+        panel = load_sample(source)
+    return Panel(panel.frame.groupby(ID, sort=False).tail(rows), schema).validate(minimum_rows=rows)

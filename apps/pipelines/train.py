@@ -7,17 +7,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from training.evaluation.backtest import Backtest, backtest
+from training.evaluation.gate import Gate, Verdict
+from training.evaluation.scorecard import Scorecard
+
 from apps.pipelines.recipe import Recipe
-from cluster.registry.code import code_revision
 from cluster.registry.registry import Registry
+from cluster.registry.revision import code_revision
 from cluster.registry.version import Lineage, ModelVersion, Stage
 from training.core.artifact import Manifest, save_artifact
 from training.core.panel import Panel
 from training.core.runner import Runner
 from training.core.splits import Split, chronological_split
-from training.evaluation.backtest import Backtest, backtest
-from training.evaluation.gate import Gate, Verdict
-from training.evaluation.scorecard import Scorecard
 from training.models.ensemble import Ensemble
 from training.models.seasonal_naive import SeasonalNaive
 

@@ -1,0 +1,109 @@
+"""`heliotrope up`, `serve`, `status`, `health`, `metrics`: the platform itself."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+from apps.cli.output import JsonOption, console, print_json, print_pairs, print_rows
+from apps.client import Client
+from apps.running import Running, find_running, require_running
+from cluster.errors import TransientError
+from cluster.settings import Settings
+
+EndpointOption = typer.Option(None, help="Base URL of the API; the platform that runs here by default.")
+
+
+def up() -> None:
+    """Start Ray, the experiment UI and the API with every production model; stay until Ctrl-C."""
+    from apps.platform import Platform, until_interrupted
+
+    settings = Settings.from_environment()
+    with Platform.open(settings) as platform:
+        platform.serve()
+        print_addresses(platform.running)
+        console.print("Ctrl-C ends it.")
+        until_interrupted(platform.tick)
+    console.print("Everything is shut down.")
+
+
+def serve() -> None:
+    """Serve every production model on the platform that is up, or on ML_RAY_ADDRESS."""
+    from apps.platform import Platform
+
+    settings = Settings.from_environment()
+    with Platform.attach(settings) as platform:
+        platform.serve()
+        print_addresses(platform.running)
+
+
+def status(as_json: bool = JsonOption) -> None:
+    """Show what runs, what is served, and the settings."""
+    settings = Settings.from_environment()
+    running = find_running(settings)
+    served = _served(running)
+    if as_json:
+        print_json(
+            {
+                "running": running.to_json() if running else None,
+                "models": served,
+                "settings": dict(settings.describe()),
+            }
+        )
+        return
+    if running is None:
+        console.print("No platform runs here: start one with [bold]heliotrope up[/].\n")
+    else:
+        print_addresses(running)
+        rows = [{key: model[key] for key in ("name", "version", "horizon", "context")} for model in served]
+        print_rows(rows, title="Served models", empty="Nothing is served.")
+    print_rows(
+        [{"setting": name, "value": value} for name, value in settings.describe()], title="Settings", empty=""
+    )
+
+
+def health(endpoint: str | None = EndpointOption, as_json: bool = JsonOption) -> None:
+    """Ask the API whether it lives and is ready; the exit code is 0 only for both."""
+    client = _client(endpoint)
+    answers = {path: client.get(path).json() for path in ("/healthz", "/readyz")}
+    if as_json:
+        print_json(answers)
+    else:
+        print_pairs((path.strip("/"), "ok") for path in answers)
+
+
+def metrics(endpoint: str | None = EndpointOption) -> None:
+    """Print the API's metrics in Prometheus' text format."""
+    sys.stdout.write(_client(endpoint).get("/metrics").text)
+
+
+def print_addresses(running: Running) -> None:
+    """Print where everything is."""
+    print_pairs(
+        (name, address)
+        for name, address in (
+            ("API", running.endpoint and f"{running.endpoint}/v1/emissions/forecast"),
+            ("API pages", running.endpoint and f"{running.endpoint}/docs"),
+            ("Ray dashboard", running.dashboard_url),
+            ("Experiments", running.tracking_url),
+        )
+        if address
+    )
+
+
+def _client(endpoint: str | None) -> Client:
+    settings = Settings.from_environment()
+    if endpoint is None:
+        endpoint = require_running(settings).endpoint
+        if not endpoint:
+            raise TransientError("the platform is up, but serves nothing yet: run `heliotrope serve`")
+    return Client(endpoint, timeout_s=settings.request_timeout_s)
+
+
+def _served(running: Running | None) -> list[dict[str, Any]]:
+    if running is None or not running.endpoint:
+        return []
+    models: list[dict[str, Any]] = Client(running.endpoint).get("/api/models").json()["models"]
+    return models

@@ -1,0 +1,145 @@
+"""The main line: recipe, search, fit, judge, register, each step tracked and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from apps.pipelines.progress import Progress
+from apps.pipelines.recipe import Recipe, default_recipe
+from apps.pipelines.runners import ShownRunner, Workers
+from apps.pipelines.search import Search, search
+from apps.pipelines.train import Judged, fit_and_judge, register
+from apps.running import find_running
+from cluster.errors import ConfigError, GateRefused
+from cluster.lifecycle import Cluster
+from cluster.registry.experiments import RunStatus, Tracker
+from cluster.registry.registry import Registry
+from cluster.registry.version import ModelVersion
+from cluster.settings import Settings
+from training.core.panel import Panel
+
+
+class Line:
+    """What trains models; it needs a connected Ray where it has workers.
+
+    Parameters
+    ----------
+    settings
+        Say where registry, experiments and checkpoints are.
+    workers
+        Ray Train workers a model; 0 trains in this process.
+    progress
+        Is told where the line is.
+    """
+
+    def __init__(self, settings: Settings, *, workers: int, progress: Progress) -> None:
+        self.settings = settings
+        self.workers = workers
+        self.progress = progress
+
+    @classmethod
+    @contextmanager
+    def open(cls, settings: Settings, *, workers: int, progress: Progress) -> Iterator[Line]:
+        """Yield a line on the platform that runs here, or on a Ray of its own; without workers on no Ray."""
+        line = cls(settings, workers=workers, progress=progress)
+        if not workers:
+            yield line
+            return
+        running = find_running(settings)
+        target = replace(settings, ray_address=running.ray_address) if running else settings
+        progress.update("connect to Ray" if running else "start Ray", 0, 1)
+        with Cluster.open(target) as cluster:
+            progress.update("connect to Ray" if running else "start Ray", 1, 1, cluster.address)
+            yield line
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Models and versions."""
+        from cluster.registry.mlflow_registry import open_registry
+
+        return open_registry(self.settings)
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        """Experiments and runs."""
+        from cluster.registry.mlflow_tracker import open_tracker
+
+        return open_tracker(self.settings)
+
+    def recipe(self, panel: Panel, target: str, *, horizon: int | None = None, epochs: int) -> Recipe:
+        """Return the default recipe with at most `epochs` epochs for the LSTM."""
+        recipe = default_recipe(panel.schema, target, horizon)
+        return recipe.with_members(tuple(_limited(member, epochs) for member in recipe.members))
+
+    def search(self, panel: Panel, recipe: Recipe, *, trials: int) -> Search:
+        """Search the parameters of the recipe's LSTM and XGBoost.
+
+        Raises
+        ------
+        ConfigError
+            The line has no workers, and so no Ray.
+        """
+        if not self.workers:
+            raise ConfigError("a search runs on Ray: got 0 workers, expected 1 or more")
+        return search(
+            panel,
+            recipe,
+            trials=trials,
+            storage_url=self.settings.storage_url,
+            tracker=self.tracker,
+            progress=self.progress,
+        )
+
+    def judge(self, panel: Panel, recipe: Recipe) -> Judged:
+        """Fit the recipe and judge it on the held-out end; the run is in the experiment UI."""
+        run = self.tracker.start_run(recipe.name, "train", _flat(recipe), {"target": recipe.target})
+        status = RunStatus.FAILED
+        try:
+            workers = Workers(count=self.workers, storage=self._folder("runs"), run=recipe.name)
+            runner = ShownRunner(workers, self.progress, recipe.steps())
+            judged = fit_and_judge(panel, recipe, runner=runner)
+            self.tracker.log(run, judged.card.metrics())
+            self.tracker.log(run, {f"baseline_{name}": value for name, value in judged.baseline.metrics().items()})
+            status = RunStatus.FINISHED
+        except KeyboardInterrupt:
+            status = RunStatus.KILLED
+            raise
+        finally:
+            self.tracker.finish(run, status)
+        return judged
+
+    def register(self, judged: Judged, *, owner: str) -> ModelVersion:
+        """Register the model as the production version, or raise GateRefused."""
+        self.progress.update("judge and register", 0, 1)
+        try:
+            version = register(judged, self.registry, owner=owner)
+        except GateRefused:
+            self.progress.update("judge and register", 1, 1, "refused")
+            raise
+        self.progress.update("judge and register", 1, 1, f"{version.name} {version.version}")
+        return version
+
+    def _folder(self, name: str) -> Path:
+        return self.settings.home / name
+
+
+def _limited(member: dict[str, Any], epochs: int) -> dict[str, Any]:
+    if member["name"] != "lstm":
+        return member
+    return {"name": "lstm", "params": member["params"] | {"max_epochs": epochs}}
+
+
+def _flat(recipe: Recipe) -> Mapping[str, Any]:
+    """Return the recipe's facts for the tracker: one entry a parameter."""
+    flat: dict[str, Any] = {
+        "horizon": recipe.horizon,
+        "features": ", ".join(each["name"] for each in recipe.features),
+    }
+    for member in recipe.members:
+        flat |= {f"{member['name']}.{key}": value for key, value in member["params"].items()}
+    return flat | {"members": ", ".join(each["name"] for each in recipe.members)}

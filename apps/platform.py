@@ -1,0 +1,179 @@
+"""The platform as one process sees it: Ray, the registry, the served graph, and where they can be reached."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from apps.pipelines.serving import graph_of_production
+from apps.running import Running, require_running
+from cluster.jobs import Jobs
+from cluster.lifecycle import Cluster
+from cluster.registry.experiments import Tracker
+from cluster.registry.registry import Registry
+from cluster.registry.ui import TrackingUi
+from cluster.settings import Settings
+from cluster.state.desired import DesiredState, Want
+from cluster.state.machine import Machine
+from cluster.state.schedules import ClaimDue, Schedules
+from serve_deployments.graph import GraphSpec
+
+if TYPE_CHECKING:
+    from cluster.actors.state import SharedState
+    from serve_deployments.deploy import Served
+
+TICK_S = 1.0
+
+
+class Platform:
+    """What `heliotrope up` keeps running; build it with `open` or `attach` in a `with` block.
+
+    Attributes
+    ----------
+    settings
+        As read at the start.
+    cluster
+        The Ray it works on.
+    running
+        Where everything is.
+    """
+
+    def __init__(self, settings: Settings, cluster: Cluster, running: Running) -> None:
+        self.settings = settings
+        self.cluster = cluster
+        self.running = running
+        self._served: Served | None = None
+        self._deployed: int | None = None
+
+    @classmethod
+    @contextmanager
+    def open(cls, settings: Settings) -> Iterator[Platform]:
+        """Start Ray (or attach to ML_RAY_ADDRESS) and the experiment UI, tell the other commands, end both after.
+
+        Raises
+        ------
+        TransientError
+            Ray or the UI did not start.
+        """
+        with ExitStack() as stack:
+            cluster = stack.enter_context(Cluster.open(settings))
+            pages = stack.enter_context(TrackingUi(settings))
+            running = Running(
+                pid=os.getpid(),
+                ray_address=cluster.address,
+                dashboard_url=cluster.dashboard_url or "",
+                tracking_url=pages.url,
+            )
+            running.save(settings)
+            stack.callback(Running.forget, settings)
+            platform = cls(settings, cluster, running)
+            stack.callback(platform.close)
+            yield platform
+
+    @classmethod
+    @contextmanager
+    def attach(cls, settings: Settings) -> Iterator[Platform]:
+        """Work on the platform that runs here; leave it as it is after."""
+        running = require_running(settings)
+        with Cluster.open(replace(settings, ray_address=running.ray_address)) as cluster:
+            yield cls(settings, cluster, running)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Models and versions."""
+        from cluster.registry.mlflow_registry import open_registry
+
+        return open_registry(self.settings)
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        """Experiments and runs."""
+        from cluster.registry.mlflow_tracker import open_tracker
+
+        return open_tracker(self.settings)
+
+    @cached_property
+    def wanted(self) -> SharedState[Any]:
+        """What should run."""
+        return self._state(DesiredState)
+
+    @cached_property
+    def schedules(self) -> SharedState[Any]:
+        """What is submitted again and again."""
+        return self._state(Schedules)
+
+    def serve(self) -> Running:
+        """Note that every production version should be served, serve it, and tell the other commands where.
+
+        Raises
+        ------
+        ConfigError
+            No version is in production.
+        """
+        spec = graph_of_production(self.registry, self.settings)
+        self.wanted.do(Want(name=spec.application, spec=spec.to_json()))
+        self.reconcile()
+        return self.running
+
+    def tick(self) -> None:
+        """Do what another process asked for, and submit the scheduled jobs that are due."""
+        self.reconcile()
+        self.submit_due()
+
+    def reconcile(self) -> None:
+        """Deploy what should run where it changed since the last look; a deployment cut short is done again."""
+        wanted = self.wanted.state()
+        if wanted["version"] == self._deployed:
+            return
+        for entry in wanted["applications"].values():
+            self._deploy(GraphSpec.from_json(entry["spec"]))
+        self._deployed = wanted["version"]
+
+    def submit_due(self) -> None:
+        """Submit each schedule that is due, once for all occurrences that were missed.
+
+        An occurrence has a job id of its own, so a retry submits nothing twice.
+        """
+        newest = {due["name"]: due for due in self.schedules.do(ClaimDue())["due"]}
+        for name, due in newest.items():
+            Jobs(self.running.dashboard_url).submit(
+                due["payload"]["entrypoint"], submission_id=f"{name}-{due['occurrence']}"
+            )
+
+    def close(self) -> None:
+        """Take down what this process serves."""
+        from serve_deployments.deploy import stop
+
+        if self._served:
+            stop(self._served)
+            self._served = None
+
+    def _deploy(self, spec: GraphSpec) -> None:
+        from serve_deployments.deploy import serve_graph
+
+        self._served = serve_graph(spec, self.settings)
+        self.running = replace(self.running, endpoint=self._served.url)
+        self.running.save(self.settings)
+
+    def _state(self, machine: type[Machine[Any]]) -> SharedState[Any]:
+        from cluster.actors.state import SharedState
+
+        return SharedState(machine, self.settings.storage_url)
+
+
+def until_interrupted(tick: Callable[[], None]) -> None:
+    """Call `tick` about once a second until Ctrl-C or a polite kill."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        while not stop.wait(TICK_S):
+            tick()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
