@@ -135,9 +135,19 @@ class _Wanted:
         codes = pd.Series(pd.factorize(frame[ID])[0], index=range(len(frame)))
         if not codes.is_monotonic_increasing:
             frame = frame.iloc[codes.sort_values(kind="stable").index]
-        Panel(frame, self.schema).validate(minimum_rows=self.minimum_rows)
+        try:
+            Panel(frame, self.schema).validate(minimum_rows=self.minimum_rows)
+        except DataError as error:
+            raise self._in_their_words(error) from error
         whole = {column.name: "int64" for column in self.schema.columns if column.kind == "int"}
         return Panel(frame.astype(whole).reset_index(drop=True), self.schema)
+
+    def _in_their_words(self, error: DataError) -> DataError:
+        """Return the error with the column called as in the source."""
+        ours = error.context["column"]
+        theirs = self.sources.get(ours, ours)
+        message = error.message.replace(f"column '{ours}'", f"column '{theirs}'", 1)
+        return type(error)(message, **error.context | {"column": theirs})
 
 
 def _read_csv(file: Delimited, wanted: _Wanted) -> Panel:

@@ -74,7 +74,12 @@ def test_every_step_of_a_calendar_is_known(frequency: str) -> None:
             "2024-01-31 02:00:00, expected 2024-01-31 03:00:00 (step h)",
         ),
         (TIME, 3, pd.Timestamp("2024-01-31 00:30"), "series 'a': a timestamp is not sorted"),
-        (TIME, 6, pd.Timestamp("2024-01-30 00:30"), "series 'b': a timestamp is not sorted"),
+        (
+            TIME,
+            6,
+            pd.Timestamp("2024-01-30 00:30"),
+            "series 'b': a timestamp is missing (a gap): column 'timestamp', row 7",
+        ),
         (TIME, 9, pd.Timestamp("2024-02-01 00:30"), "series 'b': a timestamp is missing (a gap)"),
     ],
 )

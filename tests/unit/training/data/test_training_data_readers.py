@@ -155,6 +155,15 @@ def test_dates_are_times() -> None:
 def test_columns_may_be_called_otherwise(write: Write) -> None:
     path = write(text(header="when,nitrogen oxides,AT,flag"))
     assert_good(read_panel(path, SCHEMA, timestamp="when", columns={"nitrogen oxides": "NOX"}))
+    for new, words in (
+        ("-1", "column 'nitrogen oxides', row 5: got -1.0"),
+        ("abc", "column 'nitrogen oxides', row 5"),
+    ):
+        wrong = write(changed(5, "63.5", new).replace(HEADER, "when,nitrogen oxides,AT,flag"))
+        with pytest.raises(DataError, match=words):
+            read_panel(wrong, SCHEMA, timestamp="when", columns={"nitrogen oxides": "NOX"})
+    with pytest.raises(DataError, match="a timestamp is doubled: column 'when', row 8"):
+        read_panel(write(changed(8, "06:00", "05:00").replace("timestamp", "when")), SCHEMA, timestamp="when")
     with pytest.raises(UnknownNameError, match="unknown column of schema 'plant' 'NOx'"):
         read_panel(path, SCHEMA, columns={"nitrogen oxides": "NOx"})
 
