@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -124,7 +125,7 @@ class Ledger:
         record = TrialRecord(
             number=number,
             model=trial.proposal.model,
-            params=trial.proposal.params,
+            params=json.loads(json.dumps(trial.proposal.params)),
             draw=trial.proposal.draw,
             status=TrialStatus.FAILED if error else status,
             score=score,

@@ -37,7 +37,7 @@ class TrialRecord:
     model
         Catalog name.
     params
-        The model's arguments.
+        The model's arguments as JSON has them: tuples are lists.
     draw
         What the sampler chose for them.
     status

@@ -45,7 +45,7 @@ def parameters(space: Space, draw: Mapping[str, float | int]) -> dict[str, Any]:
 
 
 def starting_draw(space: Space, defaults: Mapping[str, Any]) -> Draw:
-    """Return the draw that gives the defaults, without those that lie outside the space."""
+    """Return the draw nearest to the defaults: numbers are moved into range, strangers are left out."""
     draws = {name: _position(space[name], value) for name, value in defaults.items() if name in space}
     return {name: drawn for name, drawn in draws.items() if drawn is not None}
 
@@ -61,4 +61,4 @@ def _position(dimension: Dimension, value: Any) -> float | int | None:
         return dimension.values.index(value) if value in dimension.values else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if dimension.low <= value <= dimension.high else None
+    return min(max(value, dimension.low), dimension.high)

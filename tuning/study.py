@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import signal
 import tempfile
@@ -175,7 +176,7 @@ class Study:
 
         search = ProposerSearch(proposer)
         trainable = tune.with_resources(tune.with_parameters(trial_function, material=material), {"CPU": 1})
-        with tempfile.TemporaryDirectory() as scratch, _environment(TUNE_ENVIRONMENT), _interruptible():
+        with tempfile.TemporaryDirectory() as scratch, _quiet(), _interruptible():
             tuner = tune.Tuner(
                 trainable,
                 tune_config=tune.TuneConfig(
@@ -217,13 +218,17 @@ def _marks(split: Split) -> list[str]:
 
 
 @contextmanager
-def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Set variables that are not set, and remove them afterwards."""
-    added = {name: value for name, value in wanted.items() if name not in os.environ}
+def _quiet() -> Iterator[None]:
+    """Keep Tune from printing and from writing files: what it would tell is in the records."""
+    added = {name: value for name, value in TUNE_ENVIRONMENT.items() if name not in os.environ}
     os.environ.update(added)
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
+        logger.setLevel(level)
         for name in added:
             os.environ.pop(name, None)
 
