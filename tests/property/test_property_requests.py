@@ -43,7 +43,7 @@ def _places(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     if isinstance(value, dict):
         for key, item in value.items():
             found += _places(item, (*here, key))
-    elif isinstance(value, list):
+    elif isinstance(value, list) and value:
         for index in sorted({*range(min(3, len(value))), len(value) - 1}):
             found += _places(value[index], (*here, index))
     return found
@@ -58,7 +58,7 @@ def mutated(draw: st.DrawFn, good: dict[str, Any]) -> dict[str, Any]:
         if not places:
             break
         place = draw(st.sampled_from(places))
-        holder = body
+        holder: Any = body
         for step in place[:-1]:
             holder = holder[step]
         last = place[-1]

@@ -60,5 +60,5 @@ def test_the_api_and_the_spec_load_neither_ray_nor_torch() -> None:
         "import cluster.monitoring.aggregate, cluster.security.keys\n"
         "print(sorted({'ray', 'torch', 'xgboost', 'mlflow'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

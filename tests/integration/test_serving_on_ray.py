@@ -1,0 +1,221 @@
+"""The graph on a real Ray Serve: the same answers fused and spread, batches, overload, kills, keys, metrics."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cluster.lifecycle import Cluster
+from cluster.security.keys import create_key
+from cluster.settings import Settings
+from serve_deployments.deploy import Served, serve_graph, stop
+from serve_deployments.graph import GraphSpec, Placement, ServedModel
+from serve_deployments.ingress import FORECAST_PATH
+from serve_deployments.schemas import ForecastResponse, Problem
+from training.core.panel import Panel
+from training.models.ensemble import Ensemble
+
+pytestmark = pytest.mark.ray
+DEADLINE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def spec(ensemble_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> GraphSpec:
+    home = tmp_path_factory.mktemp("serving")
+    settings = Settings.from_environment({"ML_HOME": str(home), "ML_HTTP_PORT": "0"})
+    model = ServedModel(name="nox", version="1.0.0", uri=str(ensemble_folder), metrics={"accuracy": 0.92})
+    made = GraphSpec.from_settings(settings, [model])
+    return replace(
+        made,
+        limits=replace(made.limits, max_concurrent_requests=32, max_queued_requests=32),
+        health_check_period_s=1.0,
+    )
+
+
+@contextmanager
+def serving(spec: GraphSpec) -> Iterator[Served]:
+    served = serve_graph(spec, Settings.from_environment({"ML_HTTP_PORT": "0"}))
+    try:
+        yield served
+    finally:
+        stop(served)
+
+
+@pytest.fixture(scope="module", params=["fused", "spread"])
+def placement(request: pytest.FixtureRequest) -> Placement:
+    chosen: Placement = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def served(ray_cluster: Cluster, spec: GraphSpec, placement: Placement) -> Iterator[Served]:
+    with serving(replace(spec, placement=placement)) as made:
+        yield made
+
+
+@pytest.fixture
+def http(served: Served) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=served.url, timeout=30) as client:
+        yield client
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """Return the condition's first true value; fail at the deadline."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline_s:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    pytest.fail(f"not within {DEADLINE_S:g} s: {what}")
+
+
+def sample(http: httpx.Client, name: str) -> float:
+    """Return the sum of a metric's samples on /metrics."""
+    text = http.get("/metrics").text
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name + "{"))
+
+
+def many(url: str, count: int, **more: Any) -> list[httpx.Response]:
+    """Send `count` forecasts at once."""
+    limits = httpx.Limits(max_connections=count)
+    with httpx.Client(base_url=url, timeout=60, limits=limits) as client, ThreadPoolExecutor(count) as pool:
+        return list(pool.map(lambda _: client.post(FORECAST_PATH, **more), range(count)))
+
+
+def replica_pids(cluster: Cluster, deployment: str) -> dict[int, str]:
+    """Return pid -> class of the live replicas of the deployments whose name holds `deployment`."""
+    from ray.util.state import list_actors
+
+    actors = list_actors(address=cluster.dashboard_url, filters=[("state", "=", "ALIVE")], detail=True, limit=1000)
+    return {
+        a.pid: a.class_name
+        for a in actors
+        if a.class_name.startswith("ServeReplica:") and deployment in a.class_name
+    }
+
+
+def test_the_answer_over_http_is_the_ensembles_to_the_last_bit(
+    http: httpx.Client, good_request: dict[str, Any], ensemble: Ensemble, hourly: Panel
+) -> None:
+    response = http.post(FORECAST_PATH, json=good_request, headers={"X-Request-ID": "trace-7"})
+    assert response.status_code == 200, response.text
+    assert response.headers.get_list("x-request-id") == ["trace-7"]
+    answer, expected = ForecastResponse.model_validate_json(response.content), ensemble.forecast(hourly)
+    assert answer.request_id == "trace-7"
+    for n, each in enumerate(answer.forecasts):
+        assert [step.prediction for step in each.steps] == expected.point[n, :, 0].tolist()
+        assert [list(step.quantiles.values()) for step in each.steps] == expected.values[n, :, 0].tolist()
+
+
+def test_it_is_ready_and_tells_what_it_serves(http: httpx.Client, served: Served) -> None:
+    assert http.get("/healthz").json() == {"status": "alive"}
+    assert http.get("/readyz").json() == {"status": "ready"}
+    assert [model["name"] for model in http.get("/api/models").json()["models"]] == ["nox"]
+    assert http.get("/api/models/nox/status").json()["versions"][0]["ready"] is True
+    assert httpx.get(served.docs_url).status_code == 200
+    assert "ml_model_accuracy{" in http.get("/metrics").text
+
+
+def test_metrics_count_what_was_sent_and_concurrent_requests_share_batches(
+    http: httpx.Client, served: Served, good_request: dict[str, Any]
+) -> None:
+    count = 24
+    before, shared = sample(http, "ml_predictions_total"), sample(http, "ml_batch_requests_sum")
+    answers = many(served.url, count, json=good_request)
+    assert [answer.status_code for answer in answers] == [200] * count
+    until(lambda: sample(http, "ml_predictions_total") == before + count, f"{count} more predictions on /metrics")
+    assert sample(http, "ml_batch_requests_sum") - shared > count, "no request shared a batch"
+    points = {step["prediction"] for answer in answers for step in answer.json()["forecasts"][0]["steps"][:1]}
+    assert max(points) - min(points) <= 1e-9 * max(points)
+
+
+def test_damaged_bodies_are_problems_and_the_service_goes_on(
+    http: httpx.Client, good_request: dict[str, Any]
+) -> None:
+    whole, chance = json.dumps(good_request).encode(), random.Random(11)
+    for _ in range(40):
+        body = bytearray(whole)
+        for _ in range(chance.randint(1, 3)):
+            at = chance.randrange(len(body))
+            body[at : at + chance.randint(0, 5)] = chance.randbytes(chance.randint(0, 5))
+        response = http.post(FORECAST_PATH, content=bytes(body), headers={"content-type": "application/json"})
+        assert response.status_code == 200 or 400 <= response.status_code < 500, response.text
+        if response.status_code != 200:
+            assert response.headers["content-type"] == "application/problem+json"
+            assert Problem.model_validate_json(response.content).errors[0].field
+    assert http.post(FORECAST_PATH, json=good_request).status_code == 200
+
+
+def test_a_body_without_a_length_is_cut_off_at_the_limit(http: httpx.Client, good_request: dict[str, Any]) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(80):
+            yield b" " * 65_536
+
+    response = http.post(FORECAST_PATH, content=chunks(), headers={"content-type": "application/json"})
+    assert response.status_code == 413
+    assert Problem.model_validate_json(response.content).errors[0].field == "body"
+    assert http.post(FORECAST_PATH, json=good_request).status_code == 200
+
+
+def test_a_killed_replica_is_replaced_and_no_count_is_lost(
+    ray_cluster: Cluster, http: httpx.Client, good_request: dict[str, Any], placement: Placement
+) -> None:
+    http.post(FORECAST_PATH, json=good_request)
+    counted = until(lambda: sample(http, "ml_predictions_total"), "a count")
+    victim = "Ingress" if placement == "fused" else "nox.1.0.0.0.ridge"
+    (pid,) = replica_pids(ray_cluster, victim)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: set(replica_pids(ray_cluster, victim)) - {pid}, "a new replica")
+    until(lambda: _status(http, good_request) == 200, "an answer after the kill")
+    assert [_status(http, good_request) for _ in range(5)] == [200] * 5
+    assert sample(http, "ml_predictions_total") >= counted
+
+
+def _status(http: httpx.Client, body: dict[str, Any]) -> int:
+    return http.post(FORECAST_PATH, json=body).status_code
+
+
+def test_keys_and_overload(
+    ray_cluster: Cluster, spec: GraphSpec, good_request: dict[str, Any], tmp_path: Path, hourly: Panel
+) -> None:
+    keys = tmp_path / "keys.json"
+    key = create_key(keys, "test", ["forecast", "read"])
+    tight = replace(spec.limits, max_concurrent_requests=1, max_queued_requests=1, max_body_bytes=8_000_000)
+    guarded = replace(spec, limits=tight, keys_file=str(keys), key_required=True, roles_checked=True)
+    with serving(guarded) as served:
+        refused = httpx.post(served.url + FORECAST_PATH, json=good_request)
+        assert (refused.status_code, refused.headers["content-type"]) == (401, "application/problem+json")
+        headers = {"Authorization": f"Bearer {key}"}
+        heavy = _heavy(good_request, hourly)
+        answers = many(served.url, 12, content=heavy, headers={**headers, "content-type": "application/json"})
+        seen = {answer.status_code for answer in answers}
+        assert seen == {200, 503}, seen
+        for answer in answers:
+            if answer.status_code == 503:
+                assert int(answer.headers["retry-after"]) >= 1
+                assert Problem.model_validate_json(answer.content).type.endswith("overloaded")
+        assert httpx.post(served.url + FORECAST_PATH, json=good_request, headers=headers).status_code == 200
+        text = httpx.get(served.url + "/metrics", headers=headers).text
+        assert 'ml_requests_rejected_total{reason="overloaded"}' in text
+
+
+def _heavy(good: dict[str, Any], hourly: Panel) -> bytes:
+    """Return a request of 200 long series, some hundred milliseconds of work."""
+    rows = hourly.frame[hourly.frame["series_id"] == "plant-1"]
+    series = {
+        "timestamps": [time.isoformat() for time in rows["timestamp"]],
+        "values": {name: rows[name].round(3).tolist() for name in hourly.schema.names},
+    }
+    return json.dumps({**good, "series": [{"series_id": f"s{i}", **series} for i in range(100)]}).encode()
