@@ -58,7 +58,7 @@ def infer_frequency(frame: pd.DataFrame) -> str:
     """Return the pandas offset alias of the step between the first series' rows."""
     first = frame[frame[ID] == frame[ID].iloc[0]] if ID in frame.columns else frame
     times = pd.DatetimeIndex(pd.to_datetime(first[TIME].head(PROBED_ROWS)))
-    frequency = pd.infer_freq(times) if len(times) >= 3 else None  # noqa: PLR2004 - pandas needs three
+    frequency = pd.infer_freq(times) if len(times) >= 3 else None
     if frequency is None:
         steps = times.to_series().diff().dropna()
         usual = steps.mode()
