@@ -63,11 +63,20 @@ class Client:
         Sent as a bearer token where given.
     timeout_s
         Of one request.
+    transport
+        How bytes travel; httpx's own when None.
     """
 
-    def __init__(self, endpoint: str, *, api_key: str | None = None, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx.Client(base_url=endpoint, headers=headers, timeout=timeout_s)
+        self._http = httpx.Client(base_url=endpoint, headers=headers, timeout=timeout_s, transport=transport)
 
     def get(self, path: str) -> httpx.Response:
         """Return the response to a GET, or raise what its problem document says."""

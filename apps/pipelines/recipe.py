@@ -9,6 +9,7 @@ from training.core.component import build
 from training.core.panel import Panel
 from training.core.runner import Backend
 from training.core.schema import Schema
+from training.features import TRANSFORMS
 from training.models import MODELS
 
 Part = dict[str, Any]
@@ -92,6 +93,17 @@ def default_recipe(schema: Schema, target: str, horizon: int | None = None) -> R
             part("calendar"),
             part("lags", steps=lags, columns=[target]),
             part("rolling", windows=[7, 14, 30], columns=[target]),
+            *_ratios(schema),
         ),
         members=(part("ridge"), part("xgboost"), part("lstm")),
     )
+
+
+def _ratios(schema: Schema) -> tuple[Part, ...]:
+    """Return the ratios of sustainability where the schema has all their columns."""
+    ratios = TRANSFORMS.load("ratios")()
+    needed = {
+        *ratios.params()["emissions"],
+        *(ratios.params()[name] for name in ("production", "energy", "renewable")),
+    }
+    return (part("ratios"),) if needed <= set(schema.names) else ()
