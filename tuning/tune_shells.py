@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from ray import tune
+from ray import cloudpickle, tune
 from ray.exceptions import RayTaskError
 from ray.tune import Callback
 from ray.tune.execution.tune_controller import TuneController
@@ -81,7 +82,7 @@ class LedgerCallback(Callback):  # type: ignore[misc]  # Ray is untyped
 
     def on_trial_error(self, trial: Trial, **_: Any) -> None:
         """Forward an end by an exception, with what caused it."""
-        self._ledger.end(trial.config[NUMBER], error=_cause(trial.get_pickled_error()))
+        self._ledger.end(trial.config[NUMBER], error=_cause(trial))
 
 
 class FamilyScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
@@ -133,7 +134,11 @@ class FamilyScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
         return self._families[model]
 
 
-def _cause(error: BaseException | None) -> str:
+def _cause(trial: Trial) -> str:
+    """Return what the trial raised; it lies beside the trial, where Tune's own getter does not look."""
+    if trial.pickled_error_file is None:
+        return "the trial's process was lost"
+    error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     while isinstance(error, RayTaskError) and error.cause is not None:
         error = error.cause
-    return "the trial's process was lost" if error is None else f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}"

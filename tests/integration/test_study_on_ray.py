@@ -32,7 +32,7 @@ MODELS = (
 )
 
 
-def _panel() -> Panel:
+def hourly_panel() -> Panel:
     hours = np.arange(900)
     y = 10 + 3 * np.sin(hours / 24 * 2 * np.pi) + np.random.default_rng(0).normal(0, 0.3, len(hours))
     times = pd.date_range("2024-01-01", periods=len(y), freq="h")
@@ -41,7 +41,7 @@ def _panel() -> Panel:
 
 
 def test_a_study_runs_shows_its_trials_and_is_not_run_twice(ray_cluster: Cluster, settings: Settings) -> None:
-    panel, tracker = _panel(), open_tracker(settings)
+    panel, tracker = hourly_panel(), open_tracker(settings)
     heard: list[tuple[int, int]] = []
     spec = StudySpec(name="small", models=MODELS, horizon=4, trials=6)
     study = Study(
@@ -75,7 +75,7 @@ def test_a_study_runs_shows_its_trials_and_is_not_run_twice(ray_cluster: Cluster
 
 
 def test_what_ends_a_trial_is_named(ray_cluster: Cluster, settings: Settings) -> None:
-    panel, tracker = _panel(), open_tracker(settings)
+    panel, tracker = hourly_panel(), open_tracker(settings)
     broken = {"name": "ridge", "params": {"window": 5000}}
     spec = StudySpec(name="half", models=(broken, MODELS[0]), horizon=4, trials=2)
     result = Study(spec, storage_url=settings.storage_url, tracker=tracker).run(panel, chronological_split(panel))
@@ -90,7 +90,7 @@ def test_what_ends_a_trial_is_named(ray_cluster: Cluster, settings: Settings) ->
 
 
 def test_a_bad_trial_is_stopped_early(ray_cluster: Cluster, settings: Settings) -> None:
-    panel = _panel()
+    panel = hourly_panel()
     models = ({"name": "xgboost", "params": {"rounds": 60, "window": 24, "depth": 3}},)
     spec = StudySpec(name="halving", models=models, horizon=4, trials=6, max_concurrent=1, grace_reports=2)
     result = Study(spec, storage_url=settings.storage_url).run(panel, chronological_split(panel))
@@ -100,6 +100,7 @@ def test_a_bad_trial_is_stopped_early(ray_cluster: Cluster, settings: Settings) 
 
 
 _DRIVER = """
+import signal
 import sys
 from cluster.lifecycle import Cluster
 from cluster.registry.mlflow_tracker import open_tracker
@@ -107,13 +108,14 @@ from cluster.settings import Settings
 from training.core.splits import chronological_split
 from tuning.study import Study, StudySpec
 sys.path.insert(0, sys.argv[2])
-from test_study_on_ray import MODELS, _panel
+from test_study_on_ray import MODELS, hourly_panel
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
     settings = Settings.from_environment({"ML_HOME": sys.argv[1], "ML_RAY_ADDRESS": sys.argv[3]})
     with Cluster.open(settings):
         spec = StudySpec(name="killed", models=MODELS, horizon=4, trials=40)
-        panel = _panel()
+        panel = hourly_panel()
         study = Study(spec, storage_url=settings.storage_url, tracker=open_tracker(settings))
         study.run(panel, chronological_split(panel))
 """
@@ -135,12 +137,13 @@ def test_a_killed_driver_goes_on_without_repeating(
         assert driver.poll() is None, (tmp_path / "driver.log").read_text()
         assert time.monotonic() < deadline, "the driver finished no 4 trials in time"
         time.sleep(0.02)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait(10)
+    driver.send_signal(number)
+    driver.wait(30)
+    assert driver.returncode == -signal.SIGKILL if number is signal.SIGKILL else driver.returncode != 0
     kept = _records(settings)
     assert 4 <= len(kept) < 40
 
-    panel, tracker = _panel(), open_tracker(settings)
+    panel, tracker = hourly_panel(), open_tracker(settings)
     spec = StudySpec(name="killed", models=MODELS, horizon=4, trials=len(kept) + 3)
     result = Study(spec, storage_url=settings.storage_url, tracker=tracker).run(panel, chronological_split(panel))
     after = _records(settings)
@@ -158,8 +161,8 @@ def test_a_study_without_a_ray_says_so(settings: Settings) -> None:
 import sys
 sys.path.insert(0, sys.argv[1])
 from cluster.errors import ConfigError
-from test_study_on_ray import *
-panel = _panel()
+from test_study_on_ray import MODELS, Study, StudySpec, chronological_split, hourly_panel
+panel = hourly_panel()
 try:
     Study(StudySpec(name="x", models=MODELS, horizon=4, trials=3), storage_url=sys.argv[2]).run(
         panel, chronological_split(panel))

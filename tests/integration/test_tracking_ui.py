@@ -21,9 +21,10 @@ from cluster.registry.ui import TrackingUi
 from cluster.settings import Settings
 
 _PARENT = """
-import os, sys, time
+import signal, sys, time
 from cluster.registry.ui import TrackingUi
 from cluster.settings import Settings
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
 settings = Settings.from_environment({"ML_HOME": sys.argv[1], "ML_TRACKING_PORT": "0"})
 with TrackingUi(settings) as ui:
     print(ui.process_id, flush=True)
