@@ -10,13 +10,11 @@ import numpy as np
 import pandas as pd
 
 from cluster.errors import ConfigError, DataError, HeliotropeError, InsufficientHistoryError, SchemaError, UserError
-from serve_deployments.handlers.forecast import compact
 from serve_deployments.handlers.models import LoadedModel
 from serve_deployments.schemas import ForecastRequest, Series
 from training.core.estimator import DEFAULT_LEVELS, check_horizon
-from training.core.panel import Panel
 from training.core.prediction import check_levels
-from training.core.validation import ID, TIME
+from training.core.validation import ID, TIME, check
 from training.core.windows import Windows
 
 # datetime64[ns] ends in 2262; a horizon must fit behind the last row.
@@ -63,12 +61,12 @@ def validate(request: ForecastRequest, model: LoadedModel) -> Job:
     _check_ids(request.series)
     for at, series in enumerate(request.series):
         _check_shape(at, series, model)
-    panel = Panel(_frame(request.series, model), model.schema)
+    frame, rows = _frame(request.series, model), model.ensemble.context
     try:
-        panel.validate(minimum_rows=model.ensemble.context)
+        check(frame, model.schema, minimum_rows=rows)
     except (DataError, InsufficientHistoryError) as error:
         raise _placed(error, request.series) from error
-    return Job(context=compact(panel.last(model.ensemble.context)), steps=steps, levels=levels)
+    return Job(context=_context(request.series, frame, model, rows), steps=steps, levels=levels)
 
 
 def _steps(asked: int | None, fitted: int) -> int:
@@ -141,6 +139,24 @@ def _frame(series: Sequence[Series], model: LoadedModel) -> pd.DataFrame:
         },
     }
     return pd.DataFrame(columns)
+
+
+def _context(series: Sequence[Series], frame: pd.DataFrame, model: LoadedModel, rows: int) -> Windows:
+    """Return the last `rows` rows of each series as compact windows."""
+    count = len(series)
+    ends = np.cumsum([len(each.timestamps) for each in series])
+    kept = (ends[:, None] + np.arange(-rows, 0)).reshape(-1)
+    offsets = np.arange(0, (count + 1) * rows, rows, dtype=np.int64)
+    return Windows(
+        rows=np.column_stack([frame[name].to_numpy()[kept] for name in model.schema.names]),
+        times=frame[TIME].to_numpy()[kept],
+        segments=offsets,
+        starts=offsets[:-1],
+        length=rows,
+        columns=model.schema.names,
+        series=tuple(each.series_id for each in series),
+        frequency=model.schema.frequency,
+    )
 
 
 def _times(at: int, series: Series) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
