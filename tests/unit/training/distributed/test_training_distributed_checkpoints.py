@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cluster.errors import ArtifactCorrupt, ConfigError
+from training.core.component import State
+from training.core.runner import Run
 from training.distributed.checkpoints import CheckpointFolder
 
 
@@ -76,3 +79,27 @@ def test_missing_step_is_corrupt_not_a_crash(tmp_path: Path) -> None:
 def test_keep_needs_a_way_back(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected 2 or more"):
         CheckpointFolder(tmp_path, keep=1)
+
+
+def loop_a(run: Run, job: dict[str, Any]) -> State:
+    return job
+
+
+def loop_b(run: Run, job: dict[str, Any]) -> State:
+    return job
+
+
+def test_each_loop_and_job_has_its_own_folder(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path, keep=5)
+    job: dict[str, Any] = {"rows": np.arange(6.0).reshape(2, 3), "settings": {"seed": 1, "names": ["a", "b"]}}
+    mine = folder.of_job(loop_a, job)
+    assert mine.keep == 5
+    assert mine.path == folder.of_job(loop_a, {key: job[key] for key in reversed(job)}).path
+    others = [
+        folder.of_job(loop_b, job),
+        folder.of_job(loop_a, {**job, "rows": job["rows"].reshape(3, 2)}),
+        folder.of_job(loop_a, {**job, "rows": job["rows"] + 1}),
+        folder.of_job(loop_a, {**job, "settings": {"seed": 2, "names": ["a", "b"]}}),
+        folder.of_job(loop_a, {**job, "settings": {"seed": 1, "names": ["ab"]}}),
+    ]
+    assert len({folder.path for folder in [mine, *others]}) == 6

@@ -1,0 +1,141 @@
+"""The training loop against the plain one: a Dataset of samples, torch's own layers, one step after another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from training.core.windows import Floats
+from training.distributed.local import LocalRunner
+from training.distributed.loop import CLIP_NORM, WindowTable
+from training.distributed.plan import TrainingPlan
+from training.models.lstm import train_lstm
+from training.models.lstm_network import build_network
+
+CONTEXT, HORIZON, TARGETS = 6, 3, [2, 0]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def job() -> dict[str, Any]:
+    random = np.random.default_rng(4)
+    return {
+        "table": random.normal(size=(300, 3)).astype(np.float32).cumsum(axis=0) / 10,
+        "train": np.concatenate([np.arange(120), np.arange(140, 200)]),
+        "validation": np.arange(210, 290),
+        "context": CONTEXT,
+        "horizon": HORIZON,
+        "targets": TARGETS,
+        "network": {
+            "inputs": [0, 1, 2],
+            "targets": TARGETS,
+            "horizon": HORIZON,
+            "hidden": [7, 5],
+            "dense": 4,
+            "dropout": 0.0,
+            "anchor": "mean",
+        },
+        "precision": "float32",
+        "patience": 10,
+        "batch_size": 16,
+        "stride": 1,
+        "max_epochs": 2,
+        "learning_rate": 2e-3,
+        "seed": 6,
+    }
+
+
+class Samples(Dataset[tuple[Tensor, Tensor]]):
+    """Windows cut one by one."""
+
+    def __init__(self, table: Floats, starts: list[int]) -> None:
+        self.table, self.first = table, starts
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        start = self.first[index]
+        rows = self.table[start : start + CONTEXT + HORIZON]
+        return torch.tensor(rows[:CONTEXT]), torch.tensor(rows[CONTEXT:][:, TARGETS])
+
+
+class PlainNet(nn.Module):
+    """The same network from torch's parts, written for one purpose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.LSTM(3, 7, batch_first=True)
+        self.second = nn.LSTM(7, 5, batch_first=True)
+        self.dense = nn.Linear(5, 4)
+        self.out = nn.Linear(4, HORIZON * 2)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        level = torch.stack([rows[:, :, column].mean(1) for column in (0, 1, 2)], dim=1)
+        values = rows.clone()
+        for column in TARGETS:
+            values[:, :, column] -= level[:, column, None]
+        hidden, _ = self.first(values)
+        hidden, _ = self.second(hidden)
+        out: Tensor = self.out(torch.relu(self.dense(hidden[:, -1])))
+        return out.view(-1, HORIZON, 2) + level[:, None, TARGETS]
+
+
+def plain_twin(weights: dict[str, Any]) -> PlainNet:
+    net = PlainNet()
+    names = {"layers.0.": "first.", "layers.1.": "second."}
+    renamed = {}
+    for name, value in weights.items():
+        for old, new in names.items():
+            name = name.replace(old, new)  # noqa: PLW2901 - two renamings, one after the other
+        renamed[name] = torch.tensor(np.asarray(value))
+    net.load_state_dict(renamed)
+    return net
+
+
+def test_gathered_windows_are_the_plainly_cut_ones() -> None:
+    work = job()
+    table = WindowTable(work, torch.device("cpu"))
+    chosen = np.random.default_rng(0).permutation(180)[:50]
+    context, future = table.gather(table.starts(chosen, training=True))
+    plain = Samples(work["table"], work["train"].tolist())
+    for row, index in enumerate(chosen.tolist()):
+        past, ahead = plain[index]
+        torch.testing.assert_close(context[row], past, rtol=0, atol=0)
+        torch.testing.assert_close(future[row], ahead, rtol=0, atol=0)
+
+
+def test_loop_takes_the_steps_of_a_plain_loop() -> None:
+    work = job()
+    generator = torch.Generator().manual_seed(work["seed"])
+    net = plain_twin(dict(build_network(work["network"], generator).state_dict()))
+    names = ("batch_size", "stride", "max_epochs", "learning_rate", "seed")
+    plan = TrainingPlan(windows=180, **{name: work[name] for name in names})
+    samples = Samples(work["table"], work["train"].tolist())
+    adam, validation = torch.optim.Adam(net.parameters()), Samples(work["table"], work["validation"].tolist())
+    losses, step, best = [], 0, {}
+    for epoch in (1, 2):
+        for context, future in DataLoader(samples, batch_sampler=plan.order(epoch).tolist()):
+            adam.param_groups[0]["lr"] = plan.rate(step)
+            adam.zero_grad()
+            nn.functional.mse_loss(net(context), future).backward()  # type: ignore[no-untyped-call]  # torch's
+            nn.utils.clip_grad_norm_(net.parameters(), CLIP_NORM)
+            adam.step()
+            step += 1
+        with torch.no_grad():
+            squares = [torch.square(net(past) - ahead) for past, ahead in DataLoader(validation)]
+        losses.append(float(torch.cat(squares).mean()))
+        if losses[-1] == min(losses):
+            best = {name: value.clone() for name, value in net.state_dict().items()}
+    ours = LocalRunner().run(train_lstm, work, backend="torch")
+    np.testing.assert_allclose(ours["validation_losses"], losses, rtol=1e-5)
+    for name, value in plain_twin(ours["weights"]).state_dict().items():
+        torch.testing.assert_close(value, best[name], rtol=1e-4, atol=1e-6)
