@@ -75,7 +75,9 @@ def _word(text: str) -> bool:
 
 _SWITCH = _Kind(expected="true or false", read=_word, accepts=lambda v: isinstance(v, bool))
 _PORT = _number(int, 0, 65_535, "a port number (0 takes a free one)")
-_ADDRESS = _text(r"auto|(?!\w+://)\S+:\d+", "host:port of a running Ray, or auto", optional=True)
+_ADDRESS = _text(
+    r"auto|(?!\w+://)\S+:\d+", "host:port of a running Ray, or auto (RAY_ADDRESS counts too)", optional=True
+)
 
 Default = Callable[[Mapping[str, Any]], Any]
 """A field's default, given the profile and the fields before it."""

@@ -87,6 +87,7 @@ class SharedState(Generic[K]):
             "get_if_exists": True,
         }
         self._timeout_s = timeout_s
+        self._handle: Any = None
 
     def do(self, command: K, command_id: str | None = None) -> Json:
         """Run a command and return its answer; a command id that was answered before gets that answer again."""
@@ -102,12 +103,16 @@ class SharedState(Generic[K]):
 
     def actor(self) -> Any:
         """Return Ray's handle of the actor."""
-        kind: Any = StateActor  # what @ray.remote makes of the class has no types
-        return kind.options(**self._options).remote(*self._arguments)
+        # Kept: an actor that is not detached ends with the last handle its maker holds.
+        if self._handle is None:
+            kind: Any = StateActor  # what @ray.remote makes of the class has no types
+            self._handle = kind.options(**self._options).remote(*self._arguments)
+        return self._handle
 
     def close(self) -> None:
         """End the actor; its state stays in storage."""
         ray.kill(self.actor(), no_restart=True)
+        self._handle = None
 
     def _call(self, method: str, *arguments: Any) -> Any:
         deadline = time.monotonic() + self._timeout_s
@@ -118,6 +123,7 @@ class SharedState(Generic[K]):
             except RayTaskError as error:
                 raise _cause(error) from error
             except (ActorDiedError, ActorUnavailableError, GetTimeoutError) as error:
+                self._handle = None if isinstance(error, ActorDiedError) else self._handle
                 if left_s <= PAUSE_S:
                     raise TransientError(
                         f"state '{self.name}' does not answer within {self._timeout_s:g} s: {error}", name=self.name

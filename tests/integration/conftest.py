@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -26,13 +27,18 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def run_script(tmp_path: Path) -> Script:
-    """Run Python source in a process of its own, where Ray is not connected yet; its arguments are strings."""
+    """Run Python source, or a file, in a process of its own without RAY_* and ML_* variables."""
 
-    def run(source: str, *arguments: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
-        path = tmp_path / "script.py"
-        path.write_text(source)
+    def run(
+        source: str | Path, *arguments: str, env: Mapping[str, str] | None = None, timeout_s: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        path = tmp_path / "script.py" if isinstance(source, str) else source
+        if isinstance(source, str):
+            path.write_text(source)
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "ML_"))}
         return subprocess.run(
             [sys.executable, str(path), *arguments],
+            env=clean | dict(env or {}),
             capture_output=True,
             text=True,
             timeout=timeout_s,
