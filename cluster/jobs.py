@@ -107,7 +107,7 @@ class Jobs:
         """
         environment: dict[str, Any] = {"env_vars": dict(env or {})}
         if working_dir is not None:
-            _check_folder(working_dir)
+            check_working_dir(working_dir)
             environment["working_dir"] = str(working_dir)
         if submission_id is not None and (known := self._equal(submission_id, entrypoint)):
             return known
@@ -257,7 +257,8 @@ def _info(details: Any) -> JobInfo:
     )
 
 
-def _check_folder(folder: Path) -> None:
+def check_working_dir(folder: Path) -> None:
+    """Raise ConfigError for a folder that is not there or that a job would hang in."""
     if not folder.is_dir():
         raise ConfigError(f"working_dir: got '{folder}', expected a folder", working_dir=str(folder))
     for entry in sorted(folder.iterdir()):
