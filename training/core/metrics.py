@@ -1,4 +1,7 @@
-"""How far a forecast was from the truth. Statistic first, then aggregation; all over arrays of one shape."""
+"""How far a forecast was from the truth. Statistic first, then aggregation; all over arrays of one shape.
+
+A figure that the data do not define, such as a relative error where every true value is zero, is NaN.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from training.core.windows import Floats
 
 def wape(actual: Floats, predicted: Floats) -> float:
     """Weighted absolute percentage error: sum of absolute errors over sum of absolute values."""
-    return float(np.abs(predicted - actual).sum() / np.abs(actual).sum())
+    return _ratio(np.abs(predicted - actual).sum(), np.abs(actual).sum())
 
 
 def mae(actual: Floats, predicted: Floats) -> float:
@@ -29,12 +32,12 @@ def mase(actual: Floats, predicted: Floats, naive_mae: float) -> float:
     ----------
     Hyndman and Koehler (2006), Another look at measures of forecast accuracy.
     """
-    return mae(actual, predicted) / naive_mae
+    return _ratio(mae(actual, predicted), naive_mae)
 
 
 def r2(actual: Floats, predicted: Floats) -> float:
     """Share of the variance that is explained; 0 for a constant at the mean, negative when worse."""
-    return float(1 - np.square(predicted - actual).sum() / np.square(actual - actual.mean()).sum())
+    return 1 - _ratio(np.square(predicted - actual).sum(), np.square(actual - actual.mean()).sum())
 
 
 def bias(actual: Floats, predicted: Floats) -> float:
@@ -54,7 +57,7 @@ def directional_accuracy(actual: Floats, predicted: Floats, last: Floats) -> flo
     """
     truth = np.sign(actual - last[:, None])
     moved = truth != 0
-    return float((truth == np.sign(predicted - last[:, None]))[moved].mean())
+    return _ratio((truth == np.sign(predicted - last[:, None]))[moved].sum(), moved.sum())
 
 
 def coverage(actual: Floats, low: Floats, high: Floats) -> float:
@@ -81,3 +84,7 @@ def pinball(actual: Floats, quantiles: Floats, levels: Floats) -> float:
     """
     error = actual[..., None] - quantiles
     return float(np.maximum(levels * error, (levels - 1) * error).mean())
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole else float("nan")

@@ -1,0 +1,116 @@
+"""What a model would have forecast in the past, beside what happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cluster.errors import InsufficientHistoryError
+from training.core.estimator import Forecaster
+from training.core.panel import Panel
+from training.core.windows import Floats, Times
+
+LEVELS = (0.025, 0.05, 0.5, 0.95, 0.975)
+"""The ends of the 95 % and the 90 % interval, and the median."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backtest:
+    """Forecasts from N origins, H steps, T targets.
+
+    Parameters
+    ----------
+    model
+        Catalog name.
+    targets
+        (T,) names.
+    ids
+        (N,) series.
+    origins
+        (N,) last timestamp that each forecast was computed from.
+    timestamps
+        (N, H) what is forecast.
+    actual, point
+        (N, H, T) the truth and the forecast.
+    levels
+        (Q,) quantile levels.
+    quantiles
+        (N, H, T, Q).
+    last
+        (N, T) last known values.
+    naive_mae
+        (T,) mean absolute error of the seasonal naive forecast one season ahead, before the tested time: the unit
+        of MASE. NaN where no series has a season of rows before it.
+    """
+
+    model: str
+    targets: tuple[str, ...]
+    ids: tuple[str, ...]
+    origins: Times
+    timestamps: Times
+    actual: Floats
+    point: Floats
+    levels: tuple[float, ...]
+    quantiles: Floats
+    last: Floats
+    naive_mae: Floats
+
+    def __len__(self) -> int:
+        return len(self.origins)
+
+
+def backtest(forecaster: Forecaster, panel: Panel, *, since: Any, until: Any = None, stride: int = 1) -> Backtest:
+    """Forecast from every origin whose whole horizon lies in [since, until).
+
+    Parameters
+    ----------
+    forecaster
+        Fitted and calibrated.
+    panel
+        The data it is tested on, with the rows before `since` that the first forecasts look back on.
+    since, until
+        First time that is forecast, and the first that is not; to the end when None.
+    stride
+        Rows between two origins of a series.
+
+    Raises
+    ------
+    InsufficientHistoryError
+        There is no such origin.
+    """
+    horizon = forecaster.horizon
+    windows = panel.windows(forecaster.context + horizon, stride=stride).ahead_within(horizon, since, until)
+    if not len(windows):
+        raise InsufficientHistoryError(
+            f"nothing to test '{forecaster.name}' on: got 0 origins with {forecaster.context} rows before and "
+            f"{horizon} rows from {since} up to {until or 'the end'}, expected 1 or more; test on a longer part",
+            got=0,
+            expected=1,
+        )
+    context, future = windows.split(horizon)
+    point = forecaster.predict(context)
+    return Backtest(
+        model=forecaster.name,
+        targets=forecaster.targets,
+        ids=context.ids,
+        origins=context.last_times,
+        timestamps=future.timestamps,
+        actual=future.select(forecaster.targets),
+        point=point,
+        levels=LEVELS,
+        quantiles=forecaster.intervals.quantiles(point, np.asarray(LEVELS)),
+        last=context.tail(1).select(forecaster.targets)[:, 0],
+        naive_mae=seasonal_naive_mae(panel, forecaster.targets, before=since),
+    )
+
+
+def seasonal_naive_mae(panel: Panel, targets: tuple[str, ...], *, before: Any) -> Floats:
+    """Return (T,): the mean absolute difference of values one season apart, in all rows before a time."""
+    table, season = panel.table, panel.schema.season_length
+    values = table.rows[:, table.positions(targets)]
+    owner = np.repeat(np.arange(len(table.series)), np.diff(table.segments))
+    pairs = (owner[season:] == owner[:-season]) & (table.times[season:] < np.datetime64(before))
+    changes = np.abs(values[season:] - values[:-season])[pairs]
+    return changes.mean(axis=0) if len(changes) else np.full(len(targets), np.nan)
