@@ -39,6 +39,7 @@ PUSH_PERIOD_S = 1.0
 PUSH_TIMEOUT_S = 5.0
 HEALTH_ROOM = 16
 """Requests a replica takes beyond its limits, so that health checks and refusals get through."""
+CONSTRUCTOR_TRIES = 3
 BY_VALUE_BYTES = 1 << 20
 """Features up to this size go to a member straight over gRPC, which takes half the time of the object store's way
 (RAY.md) and ends at 4 MiB."""
@@ -94,6 +95,7 @@ def _replicas(spec: GraphSpec, capacity: int, *, lowest: int) -> dict[str, Any]:
         "graceful_shutdown_timeout_s": spec.shutdown_s,
         "graceful_shutdown_wait_loop_s": min(0.5, spec.shutdown_s),
         "max_surge_percent": 100,
+        "max_constructor_retry_count": CONSTRUCTOR_TRIES,
         "backpressure_config": BackpressureConfig(status_code=503, retry_after_s=1),
     }
     if not scaling.automatic:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from cluster.errors import ConfigError
 from cluster.settings import Settings
+from cluster.storage.cache import local_copy
 from serve_deployments.admission import Limits
+from training.core.artifact import verify
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -174,7 +177,17 @@ class GraphSpec:
 
 
 def build_graph(spec: GraphSpec) -> Application:
-    """Return the Serve application of a spec; it needs no running cluster, only the artifacts."""
+    """Return the Serve application of a spec; it needs no running cluster, only the artifacts.
+
+    Raises
+    ------
+    ArtifactCorrupt
+        An artifact's file does not have its digest: better here, by name, than in a replica that starts over.
+    UnknownNameError
+        An artifact is not there.
+    """
+    for model in spec.models:
+        verify(local_copy(model.uri, Path(spec.cache_dir)))
     from serve_deployments import deployments
 
     return deployments.fused(spec) if spec.placement == "fused" else deployments.spread(spec)

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -177,14 +178,43 @@ def test_a_killed_replica_is_replaced_and_no_count_is_lost(
     victim = "Ingress" if placement == "fused" else "nox.1.0.0.0.ridge"
     (pid,) = replica_pids(ray_cluster, victim)
     os.kill(pid, signal.SIGKILL)
+    seen = [_status(http, good_request)]
     until(lambda: set(replica_pids(ray_cluster, victim)) - {pid}, "a new replica")
-    until(lambda: _status(http, good_request) == 200, "an answer after the kill")
+    until(lambda: _ask_again(http, good_request, seen) == 200, "an answer after the kill")
+    if placement == "spread":
+        assert set(seen) <= {200, 503}, "a dead member is the ingress's to explain, not a 500"
     assert [_status(http, good_request) for _ in range(5)] == [200] * 5
     assert sample(http, "ml_predictions_total") >= counted
 
 
+def _ask_again(http: httpx.Client, body: dict[str, Any], seen: list[int]) -> int:
+    seen.append(_status(http, body))
+    return seen[-1]
+
+
 def _status(http: httpx.Client, body: dict[str, Any]) -> int:
     return http.post(FORECAST_PATH, json=body).status_code
+
+
+def test_an_update_loses_no_request(ray_cluster: Cluster, spec: GraphSpec, good_request: dict[str, Any]) -> None:
+    with serving(spec) as served, ThreadPoolExecutor(1) as pool:
+        enough = threading.Event()
+
+        def ask() -> list[int]:
+            with httpx.Client(base_url=served.url, timeout=30) as client:
+                return [_status(client, good_request) for _ in iter(enough.is_set, True)]
+
+        asking = pool.submit(ask)
+        try:
+            newer = replace(spec, models=(replace(spec.models[0], version="2.0.0"),))
+            serve_graph(newer, Settings.from_environment({"ML_HTTP_PORT": "0"}))
+        finally:
+            enough.set()
+        statuses = asking.result()
+        assert statuses
+        assert set(statuses) == {200}
+        listed = httpx.get(served.url + "/api/models").json()["models"]
+        assert [model["version"] for model in listed] == ["2.0.0"]
 
 
 def test_keys_and_overload(

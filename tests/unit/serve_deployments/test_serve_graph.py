@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.errors import ConfigError
+from cluster.errors import ArtifactCorrupt, ConfigError, UnknownNameError
 from cluster.settings import Settings
-from serve_deployments.graph import GraphSpec, ServedModel
+from serve_deployments.graph import GraphSpec, ServedModel, build_graph
 
 MODEL = ServedModel(name="nox", version="1.0.0", uri="/artifacts/1", metrics={"accuracy": 0.93})
 
@@ -52,6 +53,19 @@ def test_what_cannot_be_served_is_refused(settings: Settings) -> None:
         replace(spec, key_required=True)
     with pytest.raises(ConfigError, match="fused or spread"):
         replace(spec, placement="both")  # type: ignore[arg-type]  # what a wrong JSON file holds
+
+
+def test_a_damaged_or_missing_artifact_is_refused_by_name_before_anything_starts(
+    settings: Settings, ensemble_folder: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(ensemble_folder, copy)
+    spec = GraphSpec.from_settings(settings, [replace(MODEL, uri=str(copy))])
+    (copy / "state.json").write_text("{}")
+    with pytest.raises(ArtifactCorrupt, match=r"state\.json"):
+        build_graph(spec)
+    with pytest.raises(UnknownNameError):
+        build_graph(replace(spec, models=(replace(MODEL, uri=str(tmp_path / "nothing")),)))
 
 
 def test_the_api_and_the_spec_load_neither_ray_nor_torch() -> None:
