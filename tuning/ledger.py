@@ -78,11 +78,6 @@ class Ledger:
         self._clock = clock or SystemClock()
         self._open: dict[int, _Open] = {}
 
-    @property
-    def running(self) -> int:
-        """How many trials have started and not ended."""
-        return len(self._open)
-
     def close_lost_runs(self) -> None:
         """Mark the runs that an earlier, killed driver has left open."""
         if self._tracker is None or self._name not in {each.name for each in self._tracker.experiments()}:

@@ -90,7 +90,8 @@ class Proposer:
         known = {record.number: record for record in ended}
         self._families = families
         self._searched = tuple(name for name, family in families.items() if family.space)
-        self._numbers = deque(number for number in range(trials) if number not in known)
+        free = [number for number in range(trials) if number not in known]
+        self._numbers = deque(free[: max(0, trials - len(known))])
         tried = {record.model for record in known.values()}
         self._first = deque(name for name in families if name not in tried)
         # Half of a small study may explore; ten random points are TPE's usual start.

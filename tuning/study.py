@@ -142,11 +142,12 @@ class Study:
             Ctrl-C. The trials that have ended are kept.
         """
         spec, families = self.spec, self.spec.families()
+        total = _total(families, spec.trials)
         ended = self._journal.open({**spec.facts(), "data": panel.digest(), "split": _marks(split)})
         proposer = Proposer(families, trials=spec.trials, seed=spec.seed, ended=ended.values())
         ledger = Ledger(
             spec.name,
-            total=_total(families, spec.trials),
+            total=total,
             ended=ended.values(),
             proposer=proposer,
             journal=self._journal,
@@ -155,12 +156,12 @@ class Study:
         )
         ledger.close_lost_runs()
         ledger.tell_progress()
-        if len(ended) < _total(families, spec.trials):
+        if len(ended) < total:
             material = Material.prepare(panel, split, features=spec.features, horizon=spec.horizon)
             try:
                 self._tune(material, proposer, ledger)
-                if ledger.running:
-                    raise KeyboardInterrupt
+                if len(ledger.ended) < total:
+                    raise KeyboardInterrupt  # the only reason for Tune to come back early, and it says nothing
             finally:
                 ledger.abandon()
         return self._result(ledger)

@@ -65,6 +65,10 @@ class LedgerCallback(Callback):  # type: ignore[misc]  # Ray is untyped
         self._ledger = ledger
         self._search = search
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave all behind: Tune writes its callbacks into snapshots, and ours are the journal's records."""
+        return {}
+
     def on_trial_start(self, trial: Trial, **_: Any) -> None:
         """Forward a start."""
         self._ledger.start(self._search.proposals[trial.trial_id])

@@ -126,8 +126,9 @@ def _records(settings: Settings) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("trial-*.json")}
 
 
-def test_a_killed_driver_goes_on_without_repeating(
-    ray_cluster: Cluster, settings: Settings, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_ended_driver_goes_on_without_repeating(
+    ray_cluster: Cluster, settings: Settings, tmp_path: Path, number: signal.Signals
 ) -> None:
     words = [str(settings.home), str(Path(__file__).parent), ray_cluster.address]
     with (tmp_path / "driver.log").open("wb") as log:

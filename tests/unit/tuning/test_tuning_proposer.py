@@ -100,3 +100,9 @@ def test_failed_and_stopped_trials_are_told_and_remembered() -> None:
         proposer.tell(records[-1])
     again = Proposer(FAMILIES, trials=8, seed=0, ended=records)
     assert [record.number for record in _search(again)] == [3, 4, 5, 6, 7]
+
+
+def test_a_search_that_goes_on_with_fewer_trials_counts_those_beyond() -> None:
+    all_of_it = _search(Proposer(FAMILIES, trials=9, seed=0))
+    rest = _search(Proposer(FAMILIES, trials=5, seed=0, ended=[all_of_it[0], all_of_it[7], all_of_it[8]]))
+    assert [record.number for record in rest] == [1, 2]
