@@ -14,7 +14,6 @@ from typing import Any
 import orjson
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from cluster.security.keys import ANONYMOUS, Identity, KeyRing, missing_key, presented_key
@@ -26,7 +25,9 @@ from serve_deployments.schemas import (
     Health,
     ModelList,
     ModelStatus,
-    Problem,
+    UnreadableError,
+    openapi_components,
+    read_request,
 )
 from serve_deployments.service import Service
 
@@ -157,9 +158,9 @@ async def _typed(request: Request, limit_bytes: int, timeout_s: float) -> Foreca
             f"the body did not arrive within {timeout_s:g} s", field="body", got="no end", expected="a whole body"
         ) from error
     try:
-        return ForecastRequest.model_validate(body.parse(raw))
-    except ValidationError as error:
-        raise problems.from_validation(error) from error
+        return read_request(body.parse(raw))
+    except UnreadableError as error:
+        raise problems.refused(error.faults, "body") from error
 
 
 def _add_models(api: FastAPI, service: Service, access: Access) -> None:
@@ -208,17 +209,10 @@ def _describe(api: FastAPI) -> None:
         if api.openapi_schema is None:
             document = made()
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            for model in (ForecastRequest, Problem):
-                _add_schema(schemas, model)
+            schemas.update(openapi_components(COMPONENTS))
         return made()
 
     api.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
-
-
-def _add_schema(schemas: dict[str, Any], model: type[BaseModel]) -> None:
-    schema = model.model_json_schema(ref_template=COMPONENTS)
-    schemas.update(schema.pop("$defs", {}))
-    schemas[model.__name__] = schema
 
 
 class Outermost:

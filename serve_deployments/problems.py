@@ -14,7 +14,6 @@ import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from cluster.errors import DataError, HeliotropeError, PermanentError, TransientError
@@ -40,11 +39,6 @@ def refused(faults: Iterable[Mapping[str, Any]], root: str) -> UnreadableRequest
     return UnreadableRequestError(
         f"{first['field']}: got {first['got']}, expected {first['expected']}", errors=errors
     )
-
-
-def from_validation(error: ValidationError) -> UnreadableRequestError:
-    """Return the error for a body that pydantic refused."""
-    return refused(error.errors(include_url=False, include_context=True), "body")
 
 
 def _fault(each: Mapping[str, Any], root: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 MAX_SERIES = 256
 MAX_ROWS = 20_000
@@ -178,3 +178,41 @@ class Problem(BaseModel):
     instance: str
     request_id: str
     errors: list[FieldFault] = []
+
+
+class UnreadableError(ValueError):
+    """A value does not have the form of a request.
+
+    Attributes
+    ----------
+    faults
+        pydantic's list: `type`, `loc`, `msg`, `input` of each.
+    """
+
+    def __init__(self, faults: list[Any]) -> None:
+        super().__init__(f"{len(faults)} faults")
+        self.faults = faults
+
+
+def read_request(value: Any) -> ForecastRequest:
+    """Return the request that a JSON value holds; raise UnreadableError."""
+    try:
+        return ForecastRequest.model_validate(value)
+    except ValidationError as error:
+        raise UnreadableError(list(error.errors(include_url=False))) from error
+
+
+def openapi_components(reference: str) -> dict[str, Any]:
+    """Return the JSON schemas of the request and of problems.
+
+    Parameters
+    ----------
+    reference
+        How one refers to another, with `{model}` for its name.
+    """
+    components: dict[str, Any] = {}
+    for kind in (ForecastRequest, Problem):
+        schema = kind.model_json_schema(ref_template=reference)
+        components.update(schema.pop("$defs", {}))
+        components[kind.__name__] = schema
+    return components

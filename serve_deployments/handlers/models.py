@@ -61,7 +61,7 @@ class LoadedModel:
                 for c in self.schema.columns
             ],
             "members": [member.name for member in self.ensemble.members],
-            "metrics": dict(self.metrics),
+            "metrics": {name: value for name, value in self.metrics.items() if np.isfinite(value)},
         }
 
 
