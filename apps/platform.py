@@ -151,7 +151,8 @@ class Platform:
         from serve_deployments.deploy import stop
 
         if self._served:
-            stop(self._served)
+            # A Ray of our own takes Serve with it.
+            stop(replace(self._served, owns_serve=self._served.owns_serve and not self.cluster.owned))
             self._served = None
 
     def _deploy(self, spec: GraphSpec) -> None:

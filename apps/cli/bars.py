@@ -50,4 +50,4 @@ class Bars:
         if done >= total and phase not in self._finished:
             self._finished.add(phase)
             if not self._console.is_terminal:
-                self._console.print(f"  {phase:<28} done  {note}")
+                self._console.print(f"  {phase:<26} done  {note}", soft_wrap=True)

@@ -17,8 +17,8 @@ from cluster.settings import Settings
 
 SAMPLE, TARGET = "gas_turbine", "NOX"
 HARD_TARGET = "CO"
-PICTURED_ORIGINS = 3
-"""Forecasts in the plot, spread over the test part."""
+ORIGINS = 60
+"""Requests to the service, spread over the test part."""
 
 
 def demo(
@@ -84,16 +84,25 @@ def _forecast(platform: Any, bars: Bars, plot: Path) -> None:
     from apps.client import Client
     from apps.emissions.replay import Replay
     from apps.pipelines.recipe import default_recipe
+    from training.core.splits import chronological_split
     from training.data.bundled import load_sample
 
     panel = load_sample(SAMPLE)
     client = Client(platform.running.endpoint, timeout_s=platform.settings.request_timeout_s)
     served = client.model(default_recipe(panel.schema, TARGET).name)
-    replay = Replay.of(panel, served, client, origins=PICTURED_ORIGINS)
-    bars.update("forecasts over HTTP", len(replay.forecasts), len(replay.forecasts))
-    print_rows(
-        replay.rows(), title="\nThe last day of the data: forecast over HTTP, and what really happened", empty=""
+    replay = Replay.of(
+        panel,
+        served,
+        client,
+        since=chronological_split(panel).test_start,
+        origins=ORIGINS,
+        asked=lambda done: bars.update("forecasts over HTTP", done, ORIGINS),
     )
+    median = replay.ranked(0.5)
+    title = (
+        f"\nThe forecast of median error (WAPE {median.wape:.3f}) over HTTP, in {replay.unit}, and what happened"
+    )
+    print_rows(replay.rows(median), title=title, empty="")
     console.print(replay.summary())
     replay.draw(plot)
     try:

@@ -21,6 +21,9 @@ EXIT_CODES: tuple[tuple[type[HeliotropeError], int], ...] = (
 )
 """Exit codes by what the caller can do; 1 is an unexpected fault, 130 Ctrl-C."""
 
+MANY_COLUMNS = 8
+"""Tables with more columns than this wrap their cells."""
+
 console = Console(highlight=False)
 JsonOption = typer.Option(False, "--json", help="Print JSON for a script instead of a table.")
 
@@ -48,7 +51,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, title: str, empty: str) -> 
         return
     table = Table(title=title, title_justify="left", header_style="bold")
     for key in rows[0]:
-        table.add_column(key.replace("_", " "))
+        table.add_column(key.replace("_", " "), no_wrap=len(rows[0]) <= MANY_COLUMNS)
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     console.print(table)

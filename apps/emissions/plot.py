@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,28 +13,42 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from cluster.storage.files import write_whole
+from training.core.schema import Schema
 from training.core.validation import TIME
 
 if TYPE_CHECKING:
-    from apps.emissions.replay import Replay, ServedForecast
+    from apps.emissions.replay import ServedForecast
 
 HISTORY_STEPS = 72
 """Rows of history that are drawn: three days of hours."""
 
 
-def draw_replay(replay: Replay, path: Path) -> Path:
-    """Draw each forecast in a panel of its own, in order of time, into a PNG file."""
-    count = len(replay.forecasts)
-    figure = Figure(figsize=(11, 3.1 * count), layout="constrained")
+def draw_forecasts(forecasts: Mapping[str, ServedForecast], path: Path, *, name: str, schema: Schema) -> Path:
+    """Draw each forecast below the other into a PNG file.
+
+    Parameters
+    ----------
+    forecasts
+        Caption -> forecast.
+    path
+        Where; missing folders are made.
+    name
+        Of the model.
+    schema
+        Says target and unit.
+    """
+    figure = Figure(figsize=(11, 3.1 * len(forecasts)), layout="constrained")
     FigureCanvasAgg(figure)
-    for row, forecast in enumerate(replay.forecasts, start=1):
-        axes = figure.add_subplot(count, 1, row)
-        _draw(axes, forecast, replay.target)
-        axes.set_ylabel(f"{replay.target} ({replay.unit})")
+    target = schema.targets[0]
+    for row, (caption, forecast) in enumerate(forecasts.items(), start=1):
+        axes = figure.add_subplot(len(forecasts), 1, row)
+        _draw(axes, forecast, target.name)
         origin = forecast.history.frame[TIME].iloc[-1]
+        axes.set_ylabel(f"{target.name} ({target.unit})")
         axes.set_title(
-            f"{replay.served.name} {replay.served.version}, asked at {origin:%Y-%m-%d %H:%M}", loc="left"
+            f"{caption}: WAPE {forecast.wape:.3f}, asked at {origin:%Y-%m-%d %H:%M}", loc="left", fontsize=10
         )
+    figure.suptitle(f"{name}: forecasts over HTTP, and what happened", x=0.01, ha="left", fontsize=12)
     figure.axes[0].legend(loc="upper left", fontsize=8, frameon=False, ncols=4)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)

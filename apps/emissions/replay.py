@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +13,7 @@ import pandas as pd
 from apps.client import Client, ServedInfo
 from training.core.metrics import coverage, wape
 from training.core.panel import Panel
+from training.core.validation import TIME
 from training.core.windows import Floats
 
 
@@ -27,6 +29,8 @@ class ServedForecast:
         timestamp, prediction, lower, upper, confidence; one row a step.
     actual
         (H,) what really happened.
+    naive
+        (H,) the last season of the history, repeated.
     interval_level
         Nominal share of the truth between lower and upper.
     """
@@ -34,12 +38,18 @@ class ServedForecast:
     history: Panel
     steps: pd.DataFrame
     actual: Floats
+    naive: Floats
     interval_level: float
+
+    @property
+    def wape(self) -> float:
+        """Weighted absolute percentage error of this forecast."""
+        return wape(self.actual, self.steps["prediction"].to_numpy())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """Some forecasts of one series and one target.
+    """Forecasts of one series and one target, spread over a stretch of time.
 
     Parameters
     ----------
@@ -47,39 +57,45 @@ class Replay:
         The version that was asked.
     forecasts
         In order of time.
-    naive
-        (H,) the last season before the last forecast, repeated.
     """
 
     served: ServedInfo
     forecasts: list[ServedForecast]
-    naive: Floats
 
     @classmethod
-    def of(cls, panel: Panel, served: ServedInfo, client: Client, *, origins: int) -> Self:
-        """Ask for `origins` forecasts, the last for the data's last horizon, the others earlier.
+    def of(
+        cls,
+        panel: Panel,
+        served: ServedInfo,
+        client: Client,
+        *,
+        since: Any,
+        origins: int,
+        asked: Callable[[int], None],
+    ) -> Self:
+        """Ask for `origins` forecasts, one request each, evenly spread from `since` to the end of the data.
 
         Parameters
         ----------
         panel
-            One series that goes on for at least one horizon after each origin.
+            One series.
         served, client
             Whom to ask.
+        since
+            Time of the first forecast step.
         origins
-            How many.
+            How many, 2 or more.
+        asked
+            Told how many have been answered.
         """
         frame, horizon = panel.frame, served.horizon
-        gap = 30 * horizon
-        ends = [len(frame) - horizon - gap * step for step in reversed(range(origins))]
-        target = served.schema.target_names[0]
-        values = frame[target].to_numpy()
-        season = panel.schema.season_length
-        last = values[: ends[-1]][-season:]
-        return cls(
-            served=served,
-            forecasts=[_ask(frame, end, served, client) for end in ends],
-            naive=np.resize(last, horizon),
-        )
+        first = int(frame[TIME].searchsorted(pd.Timestamp(since)))
+        ends = np.linspace(first, len(frame) - horizon, origins).astype(int)
+        forecasts = []
+        for end in ends:
+            forecasts.append(_ask(panel, int(end), served, client))
+            asked(len(forecasts))
+        return cls(served=served, forecasts=forecasts)
 
     @property
     def target(self) -> str:
@@ -91,32 +107,36 @@ class Replay:
         """The target's unit."""
         return self.served.schema.targets[0].unit
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return a row a step of the last forecast."""
-        last = self.forecasts[-1]
-        rows = []
-        for step, actual in zip(last.steps.itertuples(), last.actual, strict=True):
-            inside = step.lower <= actual <= step.upper
-            rows.append(
-                {
-                    "time": f"{step.timestamp:%Y-%m-%d %H:%M}",
-                    f"forecast ({self.unit})": f"{step.prediction:.1f}",
-                    f"{last.interval_level:.0%} interval": f"{step.lower:.1f} .. {step.upper:.1f}",
-                    "confidence": f"{step.confidence:.0%}",
-                    "what happened": f"{actual:.1f}",
-                    "inside": "yes" if inside else "NO",
-                }
-            )
-        return rows
+    def ranked(self, share: float) -> ServedForecast:
+        """Return the forecast whose error has this rank: 0 the best, 0.5 the median, 1 the worst."""
+        ordered = sorted(self.forecasts, key=lambda each: each.wape)
+        return ordered[round(share * (len(ordered) - 1))]
+
+    def rows(self, forecast: ServedForecast) -> list[dict[str, Any]]:
+        """Return a row a step of one forecast."""
+        truth = zip(forecast.steps.itertuples(), forecast.actual, strict=True)
+        return [
+            {
+                "time": f"{step.timestamp:%m-%d %H:%M}",
+                "forecast": f"{step.prediction:.1f}",
+                f"{forecast.interval_level:.0%} interval": f"{step.lower:.1f} .. {step.upper:.1f}",
+                "confidence": f"{step.confidence:.0%}",
+                "happened": f"{actual:.1f}",
+                "inside": "yes" if step.lower <= actual <= step.upper else "no",
+            }
+            for step, actual in truth
+        ]
 
     def summary(self) -> str:
-        """Return the last forecast's figures in a sentence."""
-        last = self.forecasts[-1]
-        point = last.steps["prediction"].to_numpy()
-        inside = coverage(last.actual, last.steps["lower"].to_numpy(), last.steps["upper"].to_numpy())
+        """Return the figures of all forecasts in a sentence."""
+        actual = np.stack([each.actual for each in self.forecasts])
+        steps = {name: np.stack([each.steps[name] for each in self.forecasts]) for name in ("lower", "upper")}
+        point = np.stack([each.steps["prediction"] for each in self.forecasts])
+        naive = np.stack([each.naive for each in self.forecasts])
+        inside = coverage(actual, steps["lower"], steps["upper"])
         return (
-            f"This day: WAPE {wape(last.actual, point):.3f}, seasonal naive {wape(last.actual, self.naive):.3f}; "
-            f"{inside:.0%} of the hours inside the {last.interval_level:.0%} interval."
+            f"All {len(actual)} forecasts: WAPE {wape(actual, point):.3f}, seasonal naive {wape(actual, naive):.3f}; "
+            f"{inside:.0%} of the steps inside the {self.forecasts[0].interval_level:.0%} interval."
         )
 
     def too_short(self) -> Panel:
@@ -125,21 +145,25 @@ class Replay:
         return Panel(history.frame.tail(self.served.context - 1), history.schema)
 
     def draw(self, path: Path) -> Path:
-        """Draw the forecasts below each other into a PNG file."""
-        from apps.emissions.plot import draw_replay
+        """Draw a good, a median and a bad forecast (ranks 10, 50 and 90 %) below each other into a PNG file."""
+        from apps.emissions.plot import draw_forecasts
 
-        return draw_replay(self, path)
+        shown = {f"rank {share:.0%} of errors": self.ranked(share) for share in (0.1, 0.5, 0.9)}
+        return draw_forecasts(
+            shown, path, name=f"{self.served.name} {self.served.version}", schema=self.served.schema
+        )
 
 
-def _ask(frame: pd.DataFrame, end: int, served: ServedInfo, client: Client) -> ServedForecast:
-    history = Panel(frame.iloc[end - served.context : end], served.schema)
+def _ask(panel: Panel, end: int, served: ServedInfo, client: Client) -> ServedForecast:
+    history = Panel(panel.frame.iloc[end - served.context : end], served.schema)
     answer = client.forecast(served.name, history, version=served.version)
     steps = pd.DataFrame(answer["forecasts"][0]["steps"])
     steps["timestamp"] = pd.to_datetime(steps["timestamp"])
-    target = served.schema.target_names[0]
+    values = panel.frame[served.schema.target_names[0]].to_numpy()
     return ServedForecast(
         history=history,
         steps=steps,
-        actual=frame[target].to_numpy()[end : end + len(steps)],
+        actual=values[end : end + len(steps)],
+        naive=np.resize(values[end - panel.schema.season_length : end], len(steps)),
         interval_level=answer["interval_level"],
     )

@@ -7,10 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from training.evaluation.backtest import Backtest, backtest
-from training.evaluation.gate import Gate, Verdict
-from training.evaluation.scorecard import Scorecard
-
 from apps.pipelines.recipe import Recipe
 from cluster.registry.registry import Registry
 from cluster.registry.revision import code_revision
@@ -18,7 +14,10 @@ from cluster.registry.version import Lineage, ModelVersion, Stage
 from training.core.artifact import Manifest, save_artifact
 from training.core.panel import Panel
 from training.core.runner import Runner
-from training.core.splits import Split, chronological_split
+from training.core.splits import chronological_split
+from training.evaluation.backtest import Backtest, backtest
+from training.evaluation.gate import Gate, Verdict
+from training.evaluation.scorecard import Scorecard
 from training.models.ensemble import Ensemble
 from training.models.seasonal_naive import SeasonalNaive
 
@@ -50,6 +49,19 @@ class Judged:
     card: Scorecard
     baseline: Scorecard
     verdict: Verdict
+
+    def figures(self) -> list[dict[str, Any]]:
+        """Return a row a figure: the model's and seasonal naive's."""
+        ours, naive = self.card.metrics(), self.baseline.metrics()
+        rows = [
+            {"figure": name.replace("_", " "), self.recipe.name: value, "seasonal naive": naive[name]}
+            for name, value in ours.items()
+        ]
+        return [*rows, {"figure": "weights", self.recipe.name: self._weights(), "seasonal naive": ""}]
+
+    def _weights(self) -> str:
+        members = zip(self.model.members, self.model.weights, strict=True)
+        return ", ".join(f"{member.name} {weight:.2f}" for member, weight in members)
 
 
 def fit_and_judge(panel: Panel, recipe: Recipe, *, runner: Runner, gate: Gate | None = None) -> Judged:
@@ -123,8 +135,3 @@ def lineage_of(judged: Judged, manifest: Manifest) -> Lineage:
 def _seed(params: dict[str, Any]) -> int:
     """Return the members' seed; they share one."""
     return next((member["params"]["seed"] for member in params["members"] if "seed" in member["params"]), 0)
-
-
-def split_of(judged: Judged) -> Split:
-    """Return the borders the model was fitted and judged between."""
-    return chronological_split(judged.panel)
