@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 import urllib.error
 import urllib.request
@@ -68,6 +69,7 @@ def serve_graph(spec: GraphSpec, settings: Settings, *, timeout_s: float = READY
 
     deadline_s = time.monotonic() + timeout_s
     owns = not _serve_runs()
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # what went well is seen by the caller's own words
     serve.start(
         proxy_location="HeadOnly",
         http_options=HTTPOptions(

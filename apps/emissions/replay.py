@@ -149,9 +149,8 @@ class Replay:
         from apps.emissions.plot import draw_forecasts
 
         shown = {f"rank {share:.0%} of errors": self.ranked(share) for share in (0.1, 0.5, 0.9)}
-        return draw_forecasts(
-            shown, path, name=f"{self.served.name} {self.served.version}", schema=self.served.schema
-        )
+        name = f"{self.served.name} {self.served.version}"
+        return draw_forecasts(shown, path, name=name, schema=self.served.schema)
 
 
 def _ask(panel: Panel, end: int, served: ServedInfo, client: Client) -> ServedForecast:

@@ -6,7 +6,6 @@ import re
 import shlex
 from pathlib import Path
 
-import click
 import pytest
 import typer.main
 
@@ -38,11 +37,8 @@ def test_commands_parse(line: str) -> None:
     from apps.cli.main import app
 
     words = shlex.split(line, comments=True)[1:]
-    command: click.Command = typer.main.get_command(app)
-    context = click.Context(command, info_name="heliotrope")
-    while isinstance(command, click.Group):
-        found = command.get_command(context, words[0])
-        assert found is not None, f"no command '{words[0]}'"
-        command, words = found, words[1:]
-        context = click.Context(command, parent=context, info_name=command.name)
-    command.parse_args(context, words)
+    command = typer.main.get_command(app)
+    while subcommands := getattr(command, "commands", None):
+        assert words[0] in subcommands, f"no command '{words[0]}'"
+        command, words = subcommands[words[0]], words[1:]
+    command.make_context("heliotrope", words)

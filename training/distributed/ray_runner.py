@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import uuid
 from collections.abc import Mapping
@@ -104,12 +105,16 @@ class RayRunner(Runner):
         journal = Journal(folder.path)
         journal.open()
         work = {"loop": loop, "job": ray.put(job), "folder": str(folder.path), "keep": folder.keep}
-        outcome = self._follow(_start(self._trainer(work, backend)), journal)
+        own = folder.path / f"ray-{uuid.uuid4().hex}"  # never Ray's own resume: ours decides
+        try:
+            outcome = self._follow(_start(self._trainer(work, backend, own)), journal)
+        finally:
+            shutil.rmtree(own, ignore_errors=True)  # a marker file of Ray Train's, nothing of ours
         if isinstance(outcome, HeliotropeError):
             raise outcome
         return from_bytes(outcome)
 
-    def _trainer(self, work: dict[str, Any], backend: Backend) -> Any:
+    def _trainer(self, work: dict[str, Any], backend: Backend, own: Path) -> Any:
         import ray
         from ray.train import FailureConfig, RunConfig, ScalingConfig
 
@@ -127,8 +132,8 @@ class RayRunner(Runner):
                 resources_per_worker={"CPU": self.cpus_per_worker} | ({"GPU": 1} if use_gpu else {}),
             ),
             "run_config": RunConfig(
-                name=uuid.uuid4().hex,  # never Ray's own resume: ours decides
-                storage_path=str(self.storage / self.name / "ray"),
+                name=own.name,
+                storage_path=str(own.parent),
                 failure_config=FailureConfig(max_failures=self.max_failures),
             ),
         }
