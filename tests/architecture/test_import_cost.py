@@ -15,6 +15,7 @@ HEAVY = ("ray", "torch", "mlflow", "xgboost", "matplotlib", "sklearn")
 
 SHELLS = {
     "apps.emissions.plot": "draws with matplotlib; imported by the commands that draw",
+    "tuning.tune_shells": "its classes are hooks of Ray Tune; imported by a study when it runs",
 }
 """Modules whose very content is a heavy library, each with the reason; others import them where they use them."""
 
