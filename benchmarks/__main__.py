@@ -1,0 +1,42 @@
+"""`python -m benchmarks list` and `python -m benchmarks run [NAME ...] [--pairs N]`, from the project's folder."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+
+from benchmarks.measure import Benchmark, run
+
+BENCHMARKS = {"lstm_training": "benchmarks.lstm_training"}
+
+
+def load(name: str) -> Benchmark:
+    """Import a benchmark when it is asked for."""
+    benchmark: Benchmark = import_module(BENCHMARKS[name]).BENCHMARK
+    return benchmark
+
+
+def main() -> None:
+    """Read the command line and do it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="names and questions")
+    runs = commands.add_parser("run", help="run one, some or all")
+    runs.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all when none is given"
+    )
+    runs.add_argument("--pairs", type=int, default=3, help="pairs of runs, each with its own seed (default 3)")
+    asked = parser.parse_args()
+    if asked.command == "list":
+        for name in BENCHMARKS:
+            print(f"{name}: {load(name).question}")
+        return
+    unknown = set(asked.names) - set(BENCHMARKS)
+    if unknown or asked.pairs < 1:
+        parser.error(f"unknown {', '.join(sorted(unknown))}" if unknown else "--pairs: expected 1 or more")
+    for name in asked.names or BENCHMARKS:
+        print(f"  stored in {run(load(name), asked.pairs, print)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""What every benchmark has in common: pairs in turn, medians of ratios, and a file that says where and when."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+RESULTS = Path(__file__).parent / "results"
+LIBRARIES = ("heliotrope", "numpy", "ray", "torch", "xgboost")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One baseline run and what is compared with it, run one after the other.
+
+    Parameters
+    ----------
+    seed
+        Of both.
+    baseline_s
+        Seconds of the baseline.
+    ours_s
+        Variant -> seconds; None where it did not get there.
+    notes
+        Further figures.
+    """
+
+    seed: int
+    baseline_s: float
+    ours_s: Mapping[str, float | None]
+    notes: Mapping[str, object] = field(default_factory=dict)
+
+    def ratio(self, variant: str) -> float:
+        """Return ours over baseline; infinite where ours did not get there."""
+        seconds = self.ours_s[variant]
+        return float("inf") if seconds is None else seconds / self.baseline_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """A question with a number for an answer.
+
+    Parameters
+    ----------
+    name
+        On the command line and of the result's file.
+    question
+        What is compared, in one line.
+    goal
+        The ratio that the first variant shall not exceed.
+    pair
+        Runs the pair of a seed; `baseline_first` alternates.
+    """
+
+    name: str
+    question: str
+    goal: float
+    pair: Callable[[int, bool], Pair]
+
+
+def run(benchmark: Benchmark, pairs: int, say: Callable[[str], None]) -> Path:
+    """Run some pairs, say each ratio and the medians, store them; return the file."""
+    say(f"{benchmark.name}: {benchmark.question}")
+    done: list[Pair] = []
+    for seed in range(pairs):
+        pair = benchmark.pair(seed, seed % 2 == 0)
+        done.append(pair)
+        say(
+            f"  seed {seed}: baseline {pair.baseline_s:.1f} s; ratio {_told(pair.ratio, pair.ours_s)}; {pair.notes}"
+        )
+    medians = {variant: median(pair.ratio(variant) for pair in done) for variant in done[0].ours_s}
+    first = next(iter(medians))
+    verdict = "reached" if medians[first] <= benchmark.goal else "MISSED"
+    say(f"  median ratio {_told(medians.__getitem__, medians)}; goal for {first} {benchmark.goal:.3f}: {verdict}")
+    return _store(benchmark, done, medians)
+
+
+def _told(ratio: Callable[[str], float], variants: Mapping[str, object]) -> str:
+    return ", ".join(f"{variant} {ratio(variant):.3f}" for variant in variants)
+
+
+def _store(benchmark: Benchmark, pairs: list[Pair], medians: Mapping[str, float]) -> Path:
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{benchmark.name}.json"
+    told = {
+        "benchmark": benchmark.name,
+        "question": benchmark.question,
+        "goal_ratio": benchmark.goal,
+        "median_ratio": {name: None if ratio == float("inf") else ratio for name, ratio in medians.items()},
+        "pairs": [asdict(pair) for pair in pairs],
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": _machine(),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+    }
+    aside = path.with_suffix(".tmp")
+    aside.write_text(json.dumps(told, indent=2) + "\n")
+    aside.replace(path)
+    return path
+
+
+def _machine() -> dict[str, object]:
+    import torch
+
+    capabilities = torch.cpu.get_capabilities()
+    return {
+        "processor": capabilities.get("cpu_name", platform.processor()),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "bfloat16_instructions": bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "load_1min": os.getloadavg()[0],
+    }
