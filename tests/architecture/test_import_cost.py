@@ -14,6 +14,11 @@ PACKAGES = ("cluster", "training", "tuning", "serve_deployments", "apps")
 HEAVY = ("ray", "torch", "mlflow", "xgboost", "matplotlib", "sklearn")
 
 SHELLS = {
+    "cluster.monitoring.metrics_actor": "the actor itself",
+    "training.models.lstm_network": "a torch module",
+    "serve_deployments.deployments": "the deployments themselves; imported when a graph is built",
+    "cluster.actors.state": "the actor itself",
+    "training.distributed.loop": "the torch loop itself; the LSTM imports it when it trains",
     "apps.emissions.plot": "draws with matplotlib; imported by the commands that draw",
     "tuning.tune_shells": "its classes are hooks of Ray Tune; imported by a study when it runs",
 }

@@ -11,8 +11,8 @@ from cluster.errors import ConfigError
 from training.core.panel import Panel
 from training.core.validation import EARLIEST, ID, LATEST, TIME
 from training.core.windows import Floats, Times
+from training.data.public_holidays import check_country, is_holiday
 from training.data.schemas import EMISSIONS
-from training.features.calendar import check_country, is_holiday
 
 YEAR_DAYS = 365.25
 COLDEST_DAY = 15
