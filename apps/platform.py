@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import platform
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -10,9 +12,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+from apps.keeper import Keeper
 from apps.pipelines.serving import graph_of_production
 from apps.running import Running, require_running
+from cluster.errors import TransientError
 from cluster.jobs import Jobs
 from cluster.lifecycle import Cluster
 from cluster.registry.experiments import Tracker
@@ -21,7 +26,8 @@ from cluster.registry.ui import TrackingUi
 from cluster.settings import Settings
 from cluster.state.desired import DesiredState, Want
 from cluster.state.machine import Machine
-from cluster.state.schedules import ClaimDue, Schedules
+from cluster.state.runs import RunLedger
+from cluster.state.schedules import Schedules
 from serve_deployments.graph import GraphSpec
 
 if TYPE_CHECKING:
@@ -29,6 +35,8 @@ if TYPE_CHECKING:
     from serve_deployments.deploy import Served
 
 TICK_S = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class Platform:
@@ -72,9 +80,9 @@ class Platform:
             )
             running.save(settings)
             stack.callback(Running.forget, settings)
-            platform = cls(settings, cluster, running)
-            stack.callback(platform.close)
-            yield platform
+            self = cls(settings, cluster, running)
+            stack.callback(self.close)
+            yield self
 
     @classmethod
     @contextmanager
@@ -108,6 +116,17 @@ class Platform:
         """What is submitted again and again."""
         return self._state(Schedules)
 
+    @cached_property
+    def ledger(self) -> SharedState[Any]:
+        """Runs that are tried until they succeed, or their attempts are used up."""
+        return self._state(RunLedger)
+
+    @cached_property
+    def _keeper(self) -> Keeper:
+        jobs = Jobs(self.running.dashboard_url)
+        owner = f"{platform.node()}-{os.getpid()}-{uuid4().hex[:8]}"
+        return Keeper(owner=owner, jobs=jobs, ledger=self.ledger, schedules=self.schedules)
+
     def serve(self) -> Running:
         """Note that every production version should be served, serve it, and tell the other commands where.
 
@@ -122,9 +141,9 @@ class Platform:
         return self.running
 
     def tick(self) -> None:
-        """Do what another process asked for, and submit the scheduled jobs that are due."""
+        """Do what another process asked for, and look after scheduled and retried jobs."""
         self.reconcile()
-        self.submit_due()
+        self._keeper.tick()
 
     def reconcile(self) -> None:
         """Deploy what should run where it changed since the last look; a deployment cut short is done again."""
@@ -134,17 +153,6 @@ class Platform:
         for entry in wanted["applications"].values():
             self._deploy(GraphSpec.from_json(entry["spec"]))
         self._deployed = wanted["version"]
-
-    def submit_due(self) -> None:
-        """Submit each schedule that is due, once for all occurrences that were missed.
-
-        An occurrence has a job id of its own, so a retry submits nothing twice.
-        """
-        newest = {due["name"]: due for due in self.schedules.do(ClaimDue())["due"]}
-        for name, due in newest.items():
-            Jobs(self.running.dashboard_url).submit(
-                due["payload"]["entrypoint"], submission_id=f"{name}-{due['occurrence']}"
-            )
 
     def close(self) -> None:
         """Take down what this process serves."""
@@ -174,7 +182,10 @@ def until_interrupted(tick: Callable[[], None]) -> None:
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         while not stop.wait(TICK_S):
-            tick()
+            try:
+                tick()
+            except TransientError as error:
+                log.warning("%s; trying again", error)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import typer
 
@@ -14,6 +15,8 @@ from apps.running import require_running
 from cluster.errors import ConfigError
 from cluster.jobs import Jobs
 from cluster.settings import Settings
+from cluster.state.runs import CreateRun
+from cluster.state.schedules import Plan
 
 app = typer.Typer(help="Commands that run on the cluster as Ray jobs.", no_args_is_help=True)
 JobArgument = typer.Argument(help="A job's id from `heliotrope jobs list`.")
@@ -26,12 +29,21 @@ def submit(
     env: list[str] = typer.Option([], help="NAME=VALUE for the job's environment; repeat for more."),
     wait: bool = typer.Option(False, help="Follow its output and end with its exit code."),
     every_s: float | None = typer.Option(None, help="Submit it again and again, this many seconds apart."),
-    name: str = typer.Option("scheduled", help="Of the schedule; the same name replaces it."),
+    attempts: int = typer.Option(
+        1, min=1, help="Try it so often until it ends well, across restarts of the platform."
+    ),
+    name: str | None = typer.Option(None, help="Of the schedule or the tried run; made up by default."),
     as_json: bool = JsonOption,
 ) -> None:
     """Submit a command and print the job's id."""
+    name = name or f"run-{uuid4().hex[:8]}"
     if every_s is not None:
-        _schedule(name, every_s, shlex.join(command))
+        _keep("schedules", Plan(name=name, every_s=every_s, payload={"entrypoint": shlex.join(command)}))
+        console.print(f"'{name}' is submitted every {every_s:g} s while the platform is up")
+        return
+    if attempts > 1:
+        _keep("ledger", CreateRun(run=name, payload={"entrypoint": shlex.join(command)}, max_attempts=attempts))
+        console.print(f"'{name}' is tried up to {attempts} times while the platform is up")
         return
     jobs = _jobs()
     job = jobs.submit(shlex.join(command), working_dir=working_dir, env=_pairs(env))
@@ -70,13 +82,12 @@ def stop(job: str = JobArgument) -> None:
     console.print(f"{job} is stopped")
 
 
-def _schedule(name: str, every_s: float, entrypoint: str) -> None:
+def _keep(state: str, command: Any) -> None:
+    """Hand a command to one of the running platform's durable states."""
     from apps.platform import Platform
-    from cluster.state.schedules import Plan
 
     with Platform.attach(Settings.from_environment()) as platform:
-        platform.schedules.do(Plan(name=name, every_s=every_s, payload={"entrypoint": entrypoint}))
-    console.print(f"'{name}' is submitted every {every_s:g} s while the platform is up")
+        getattr(platform, state).do(command)
 
 
 def _jobs() -> Jobs:
