@@ -165,7 +165,7 @@ def test_dead_node_costs_at_most_one_epoch(
     tmp_path: Path, run_script: Callable[..., CompletedProcess[str]]
 ) -> None:
     program = Path(__file__).parent / "training_node_death.py"
-    ended = run_script(program, str(tmp_path), timeout_s=200)
+    ended = run_script(program, str(tmp_path), timeout_s=270)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     found = json.loads(ended.stdout.splitlines()[-1])
     assert found["nodes"] == 2, "the workers did not share the two machines"

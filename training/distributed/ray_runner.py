@@ -158,7 +158,7 @@ class RayRunner(Runner):
         try:
             return fit.result()
         except Exception as error:
-            raise _translated(error, self.name) from error
+            raise translated(error, self.name) from error
 
     def _tell(self, journal: Journal) -> None:
         for step, metrics in journal.unread():
@@ -243,7 +243,7 @@ def _start(trainer: Any) -> Future[Any]:
     return future
 
 
-def _translated(error: Exception, name: str) -> HeliotropeError:
+def translated(error: Exception, name: str) -> HeliotropeError:
     """Return the error of ours for what Ray Train raised."""
     from ray.train import TrainingFailedError
 
