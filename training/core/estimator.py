@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Self
 
 import numpy as np
@@ -44,6 +46,8 @@ class Estimator(Component):
     """A model of any family."""
 
     tags: ClassVar[Tags] = Tags()
+    excuses: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Check of the exam -> why it cannot be passed; the exam insists that it still fails."""
 
     @classmethod
     def search_space(cls) -> Space:

@@ -149,7 +149,6 @@ class GradientBoosting(Forecaster):
             "objective": "reg:pseudohubererror",
             "huber_slope": HUBER_SLOPE,
             "eval_metric": "mae",
-            "base_score": 0.0,
             "max_bin": BINS,
             "max_depth": self.depth,
             "learning_rate": self.learning_rate,
@@ -158,7 +157,7 @@ class GradientBoosting(Forecaster):
             "reg_alpha": self.l1,
             "reg_lambda": self.l2,
             "seed": self.seed,
-            "seed_per_iteration": True,  # a resumed run draws what an uninterrupted one does
+            "seed_per_iteration": True,  # what is drawn depends on the round, not on where the process started
         }
 
     def predict_windows(self, context: Windows) -> Floats:
@@ -212,14 +211,9 @@ def boost(run: Run, job: dict[str, Any]) -> State:
     TrainingDiverged
         The error is not finite.
     """
-    import xgboost
-
     train, held_out = _matrices(run, job)
     kept = run.resumed() or {"round": 0, "best_round": 0, "best_error": None, "booster": None}
-    booster = xgboost.Booster(job["booster"], [train, held_out])
-    if kept["booster"] is not None:
-        booster.load_model(bytearray(kept["booster"].tobytes()))
-        booster.set_param(job["booster"])
+    booster = _begun(job["booster"], train, held_out, kept["booster"])
     done, best_round, best_error = kept["round"], kept["best_round"], kept["best_error"]
     metric = "validation_loss" if held_out is not train else "training_loss"
     while done < job["rounds"] and not _patience_ended(done, best_round, job, metric):
@@ -231,8 +225,28 @@ def boost(run: Run, job: dict[str, Any]) -> State:
         if done % REPORT_ROUNDS == 0:
             kept = {"round": done, "best_round": best_round, "best_error": best_error, "booster": _raw(booster)}
             run.report(done, {metric: error}, kept)
+            # A new booster draws other columns than one that goes on. Starting anew at every checkpoint makes an
+            # interrupted run's model that of an uninterrupted one, to the bit.
+            booster = _begun(job["booster"], train, held_out, kept["booster"])
     best = booster if metric == "training_loss" else booster[:best_round]
     return {"booster": _raw(best)}
+
+
+def _begun(
+    parameters: dict[str, Any],
+    train: xgboost.DMatrix,
+    held_out: xgboost.DMatrix,
+    trees: npt.NDArray[np.uint8] | None,
+) -> xgboost.Booster:
+    """Return a booster that starts from no difference, or from earlier trees."""
+    import xgboost
+
+    if trees is None:
+        return xgboost.Booster(parameters | {"base_score": 0.0}, [train, held_out])
+    booster = xgboost.Booster(parameters, [train, held_out])  # the trees bring their base score along
+    booster.load_model(bytearray(trees.tobytes()))
+    booster.set_param(parameters)
+    return booster
 
 
 def _patience_ended(done: int, best_round: int, job: dict[str, Any], metric: str) -> bool:

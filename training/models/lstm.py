@@ -110,8 +110,9 @@ class LSTM(Forecaster):
 
     @classmethod
     def example_params(cls) -> dict[str, Any]:
-        """Return a small network and few epochs."""
-        return {"window": 8, "hidden": (8, 4), "dense": 4, "max_epochs": 3, "precision": "float32"}
+        """Return a small network and few epochs of many steps."""
+        size = {"window": 12, "hidden": (8, 8), "dense": 8, "precision": "float32"}
+        return size | {"max_epochs": 8, "batch_size": 32, "learning_rate": 1e-2, "stride": 2}
 
     @classmethod
     def search_space(cls) -> Space:

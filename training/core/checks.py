@@ -1,0 +1,264 @@
+"""The exam that every forecaster of a catalog sits: what the contracts promise, tried."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from cluster.errors import ConfigError, InsufficientHistoryError, NotFittedError, SignatureMismatch, UserError
+from training.core.artifact import from_bytes, to_bytes
+from training.core.candidate import HORIZON, SCHEMA, Candidate, alike, alone, changed_since, constant_panel
+from training.core.checks_lasting import (
+    another_process_fits_the_same,
+    artifact_gives_the_same_bits,
+    corrupted_artifact_refused,
+    fits_are_reproducible,
+    loop_runs_where_it_is_told,
+    pickles_give_the_same_bits,
+    seed_is_used,
+    training_resumes,
+)
+from training.core.component import build
+from training.core.exam import Check, expect, refused
+from training.core.metrics import mae
+from training.core.panel import Panel
+from training.core.space import Choice
+
+CLOSE = 1e-5
+"""Share of the largest value that single precision and another order of summation may differ by."""
+
+
+# -- parameters ------------------------------------------------------------------------------------------------
+
+
+def _same(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+    return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
+
+
+def params_round_trip(candidate: Candidate) -> None:
+    """Parameters build the same model again, also after a trip through JSON."""
+    params = candidate.make().params()
+    expect(_same(build(candidate.catalog, candidate.name, params).params(), params), f"not rebuilt from {params}")
+    stored = from_bytes(to_bytes(params))
+    expect(_same(build(candidate.catalog, candidate.name, stored).params(), params), f"not rebuilt from {stored}")
+
+
+def unknown_parameter_refused(candidate: Candidate) -> None:
+    """Misspelt parameters are errors that name them."""
+    refused(ConfigError, lambda: candidate.make(no_such_parameter=1), names="no_such_parameter")
+
+
+def search_space_is_buildable(candidate: Candidate) -> None:
+    """Both ends of every dimension are accepted by the constructor."""
+    for name, dimension in candidate.kind.search_space().items():
+        ends = dimension.values if isinstance(dimension, Choice) else (dimension.low, dimension.high)
+        for end in ends:
+            candidate.make(**{name: end})
+
+
+# -- before fitting --------------------------------------------------------------------------------------------
+
+
+def not_fitted_is_an_error(candidate: Candidate) -> None:
+    """Unfitted, a model says so, whatever it is asked."""
+    model = candidate.make()
+    for act in (
+        lambda: model.predict(candidate.origins()),
+        lambda: model.forecast(candidate.panel),
+        lambda: model.horizon,
+        lambda: model.intervals,
+    ):
+        refused(NotFittedError, act)
+    expect(model.state() == {}, "an unfitted model has a state")
+
+
+def nothing_to_learn_from_is_an_error(candidate: Candidate) -> None:
+    """No training windows are refused, and leave the model unfitted."""
+    model = candidate.make()
+    empty = candidate.panel.windows(model.context + HORIZON)[slice(0, 0)]
+    targets = SCHEMA.target_names
+    refused(InsufficientHistoryError, lambda: model.fit(empty, horizon=HORIZON, targets=targets))
+    expect(not model.fitted, "half a fit counts as one")
+
+
+# -- forecasts -------------------------------------------------------------------------------------------------
+
+
+def shapes_are_as_promised(candidate: Candidate) -> None:
+    """Forecasts are finite (N, H, T) arrays, none for no window; quantiles have one more axis."""
+    windows = candidate.origins()
+    point = candidate.model.predict(windows)
+    expect(point.shape == (len(windows), HORIZON, len(SCHEMA.targets)), f"predict gave {point.shape}")
+    expect(point.dtype == np.float64 and bool(np.isfinite(point).all()), f"{point.dtype}, or not all finite")
+    none = candidate.model.predict(windows[slice(0, 0)])
+    expect(none.shape == (0, *point.shape[1:]), f"no window gave {none.shape}")
+    prediction = candidate.model.forecast(candidate.panel, levels=(0.1, 0.9))
+    series = len(candidate.panel.series)
+    expect(prediction.values.shape == (series, *point.shape[1:], 2), f"quantiles {prediction.values.shape}")
+    expect(prediction.timestamps.shape == (series, HORIZON), f"timestamps {prediction.timestamps.shape}")
+
+
+def batch_equals_one_by_one(candidate: Candidate) -> None:
+    """Neither the other windows of a batch nor the table it lies in change a window's forecast."""
+    windows = candidate.origins()[slice(None, None, 9)]
+    together = candidate.model.predict(windows)
+    single = np.concatenate([candidate.model.predict(alone(windows, i)) for i in range(len(windows))])
+    expect(alike(single, together, CLOSE), f"differ by {np.abs(single - together).max()}")
+
+
+def longer_context_gives_the_same(candidate: Candidate) -> None:
+    """Rows before the context play no part."""
+    context = candidate.model.context
+    longer = candidate.panel.windows(context + 7)
+    difference = candidate.model.predict(longer) - candidate.model.predict(longer.tail(context))
+    expect(not difference.any(), f"differ by {np.abs(difference).max()}")
+
+
+def predicting_sees_no_future(candidate: Candidate) -> None:
+    """Rows after the context do not change a forecast."""
+    context = candidate.model.context
+    here = candidate.panel.windows(context).ahead_within(1, until=candidate.split.test_start)
+    other = changed_since(candidate.panel, candidate.split.test_start).windows(context)
+    there = other.ahead_within(1, until=candidate.split.test_start)
+    expect(alike(candidate.model.predict(there), candidate.model.predict(here), CLOSE), "the future leaks in")
+
+
+def fitting_sees_no_future(candidate: Candidate) -> None:
+    """Rows after the last part that fitting may see change neither the forecasts nor the intervals."""
+    changed = changed_since(candidate.panel, candidate.split.test_start)
+    other = candidate.fit(changed)
+    contexts = candidate.panel.before(candidate.split.test_start).windows(candidate.model.context)
+    mine, others = candidate.model, other
+    expect(alike(others.predict(contexts), mine.predict(contexts), CLOSE), "the test part changes the forecasts")
+    expect(
+        alike(others.intervals.errors, mine.intervals.errors, 100 * CLOSE), "the test part changes the intervals"
+    )
+
+
+def quantiles_are_ordered(candidate: Candidate) -> None:
+    """Any increasing levels may be asked for, and their quantiles increase; other levels are refused."""
+    levels = (0.01, 0.1, 0.25, 0.4999, 0.5, 0.77, 0.999)
+    values = candidate.model.forecast(candidate.panel, levels=levels).values
+    expect(bool((np.diff(values, axis=-1) >= 0).all()), "quantiles cross")
+    for wrong in ((), (0.5, 0.1), (0.0, 0.5), (0.5, 1.0), (0.5, 0.5)):
+        refused(ConfigError, partial(candidate.model.forecast, candidate.panel, levels=wrong))
+
+
+def horizon_may_be_shorter_only(candidate: Candidate) -> None:
+    """Shorter horizons are the beginning of the whole; longer ones, or none, are refused."""
+    whole = candidate.model.forecast(candidate.panel)
+    short = candidate.model.forecast(candidate.panel, horizon=2)
+    expect(np.array_equal(short.point, whole.point[:, :2]), "two steps are not the first two of the whole")
+    expect(np.array_equal(short.values, whole.values[:, :2]), "nor are their quantiles")
+    for wrong in (0, -1, HORIZON + 1):
+        refused(UserError, partial(candidate.model.forecast, candidate.panel, horizon=wrong))
+
+
+def short_history_refused(candidate: Candidate) -> None:
+    """One row less than the context is refused by the name of the series; the context alone is enough."""
+    frame, context = candidate.panel.frame, candidate.model.context
+    enough = frame.groupby("series_id").tail(context)
+    expect(len(candidate.model.forecast(Panel(enough, SCHEMA)).ids) == len(candidate.panel.series), "rows missing")
+    short = enough.drop(enough.index[enough["series_id"] == "plant-1"][0])
+    refused(InsufficientHistoryError, lambda: candidate.model.forecast(Panel(short, SCHEMA)), names="plant-1")
+
+
+def other_columns_refused(candidate: Candidate) -> None:
+    """Columns in another order are not silently taken for the fitted ones."""
+    turned = candidate.panel.for_target("used")
+    refused(SignatureMismatch, lambda: candidate.model.forecast(turned))
+
+
+def ragged_series_keep_to_themselves(candidate: Candidate) -> None:
+    """Many series of different lengths get, in their order, what each gets alone."""
+    together = candidate.model.forecast(candidate.panel)
+    expect(together.ids == candidate.panel.series, f"ids {together.ids}")
+    for n, series in enumerate(together.ids):
+        rows = candidate.panel.frame[candidate.panel.frame["series_id"] == series]
+        single = candidate.model.forecast(Panel(rows, SCHEMA))
+        expect(alike(single.point, together.point[n : n + 1], CLOSE), f"'{series}' differs when alone")
+
+
+def future_refused_without_tag(candidate: Candidate) -> None:
+    """Known covariates are not silently ignored."""
+    if not candidate.kind.tags.known_future:
+        refused(
+            UserError, lambda: candidate.model.forecast(candidate.panel, future=candidate.panel), names="future"
+        )
+
+
+# -- data ------------------------------------------------------------------------------------------------------
+
+
+def input_is_not_modified(candidate: Candidate) -> None:
+    """Fitting and forecasting work on a table that nobody may write to."""
+    frame = candidate.panel.frame.copy()
+    panel = Panel(frame, SCHEMA)
+    table = panel.table
+    for array in (table.rows, table.times, table.segments):
+        array.flags.writeable = False
+    model = candidate.fit(panel)
+    model.forecast(panel)
+    expect(frame.equals(candidate.panel.frame), "the frame has changed")
+
+
+def constant_series_stay_constant(candidate: Candidate) -> None:
+    """Standing still is no reason for NaN, and is forecast to within 5 %."""
+    panel = constant_panel()
+    prediction = candidate.fit(panel).forecast(panel)
+    off = float(np.abs(prediction.point / 50.0 - 1).max())
+    expect(off <= 0.05, f"a constant series is forecast {off:.1%} off")
+    expect(bool(np.isfinite(prediction.values).all()), "an interval is not finite")
+
+
+def learns_something(candidate: Candidate) -> None:
+    """On an easy seasonal series it beats the mean of the training part."""
+    model, panel, split = candidate.model, candidate.panel, candidate.split
+    windows = panel.windows(model.context + HORIZON).ahead_within(HORIZON, since=split.test_start)
+    context, future = windows.split(HORIZON)
+    actual = future.select(model.targets)
+    known = panel.before(split.validation_start).table
+    mean = np.broadcast_to(known.rows[:, known.positions(model.targets)].mean(axis=0), actual.shape)
+    for target, name in enumerate(model.targets):
+        got = mae(actual[..., target], model.predict(context)[..., target])
+        bar = mae(actual[..., target], mean[..., target])
+        expect(got < bar, f"'{name}': mean absolute error {got:.3f}, the mean's is {bar:.3f}")
+
+
+CHECKS = tuple(
+    Check.of(function)
+    for function in (
+        params_round_trip,
+        unknown_parameter_refused,
+        search_space_is_buildable,
+        not_fitted_is_an_error,
+        nothing_to_learn_from_is_an_error,
+        shapes_are_as_promised,
+        batch_equals_one_by_one,
+        longer_context_gives_the_same,
+        predicting_sees_no_future,
+        fitting_sees_no_future,
+        quantiles_are_ordered,
+        horizon_may_be_shorter_only,
+        short_history_refused,
+        other_columns_refused,
+        ragged_series_keep_to_themselves,
+        future_refused_without_tag,
+        input_is_not_modified,
+        constant_series_stay_constant,
+        learns_something,
+        fits_are_reproducible,
+        another_process_fits_the_same,
+        seed_is_used,
+        artifact_gives_the_same_bits,
+        corrupted_artifact_refused,
+        pickles_give_the_same_bits,
+        loop_runs_where_it_is_told,
+        training_resumes,
+    )
+)
+"""The exam, in the order of its sections."""
