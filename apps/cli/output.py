@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cluster.errors import GateRefused, HeliotropeError, PermanentError, TransientError, UserError
@@ -20,9 +21,6 @@ EXIT_CODES: tuple[tuple[type[HeliotropeError], int], ...] = (
     (PermanentError, 5),
 )
 """Exit codes by what the caller can do; 1 is an unexpected fault, 130 Ctrl-C."""
-
-MANY_COLUMNS = 8
-"""Tables with more columns than this wrap their cells."""
 
 console = Console(highlight=False)
 JsonOption = typer.Option(False, "--json", help="Print JSON for a script instead of a table.")
@@ -51,19 +49,21 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, title: str, empty: str) -> 
         return
     table = Table(title=title, title_justify="left", header_style="bold")
     for key in rows[0]:
-        table.add_column(key.replace("_", " "), no_wrap=len(rows[0]) <= MANY_COLUMNS)
+        table.add_column(key.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(escape(_cell(value)) for value in row.values()))
     console.print(table)
 
 
 def print_pairs(pairs: Iterable[tuple[str, Any]]) -> None:
-    """Print names and values, one pair a line."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in pairs:
-        table.add_row(f"[bold]{name}[/]", _cell(value))
-    console.print(table)
+    """Print names and values, one pair a line; long values are not broken, so that they can be copied."""
+    rows = list(pairs)
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        console.print(f"[bold]{name:<{width}}[/]  {escape(_cell(value))}", soft_wrap=True)
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -39,32 +39,31 @@ def predict(
     served = client.model(model, version)
     history = load_history(source, served.schema, rows=served.context, timestamp=timestamp, series=series)
     answer = client.forecast(model, history, version=version, horizon=horizon)
-    rows = forecast_rows(answer)
     if output:
         import pandas as pd
 
-        pd.DataFrame(rows).to_csv(output, index=False)
+        pd.DataFrame(
+            {"series_id": forecast["series_id"], "target": forecast["target"], "unit": forecast["unit"]} | row
+            for forecast in answer["forecasts"]
+            for row in step_rows(forecast)
+        ).to_csv(output, index=False)
     if as_json:
         print_json(answer)
         return
-    title = f"{answer['model']['name']} {answer['model']['version']}"
-    print_rows(rows, title=f"{title}, {answer['interval_level']:.0%} interval", empty="Nothing to forecast.")
+    for forecast in answer["forecasts"]:
+        title = (
+            f"{forecast['series_id']}: {forecast['target']} in {forecast['unit']}, "
+            f"{answer['interval_level']:.0%} interval, by {answer['model']['name']} {answer['model']['version']}"
+        )
+        print_rows(step_rows(forecast), title=title, empty="Nothing to forecast.")
     if output:
         console.print(f"Written to {output}")
 
 
-def forecast_rows(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each step of each series and target."""
+def step_rows(forecast: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each step of one series and target."""
+    names = ("prediction", "lower", "upper", "confidence")
     return [
-        {
-            "series": forecast["series_id"],
-            "time": step["timestamp"],
-            "target": f"{forecast['target']} ({forecast['unit']})",
-            "prediction": step["prediction"],
-            "lower": step["lower"],
-            "upper": step["upper"],
-            "confidence": step["confidence"],
-        }
-        for forecast in answer["forecasts"]
+        {"time": step["timestamp"].replace("T", " ")} | {name: step[name] for name in names}
         for step in forecast["steps"]
     ]

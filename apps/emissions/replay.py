@@ -135,7 +135,8 @@ class Replay:
         naive = np.stack([each.naive for each in self.forecasts])
         inside = coverage(actual, steps["lower"], steps["upper"])
         return (
-            f"All {len(actual)} forecasts: WAPE {wape(actual, point):.3f}, seasonal naive {wape(actual, naive):.3f}; "
+            f"All {len(actual)} forecasts: WAPE {wape(actual, point):.3f}, "
+            f"seasonal naive {wape(actual, naive):.3f}; "
             f"{inside:.0%} of the steps inside the {self.forecasts[0].interval_level:.0%} interval."
         )
 
