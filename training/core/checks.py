@@ -216,7 +216,7 @@ def constant_series_stay_constant(candidate: Candidate) -> None:
 
 
 def learns_something(candidate: Candidate) -> None:
-    """On an easy seasonal series it beats the mean of the training part."""
+    """On an easy seasonal series its error is less than half of the training mean's."""
     model, panel, split = candidate.model, candidate.panel, candidate.split
     windows = panel.windows(model.context + HORIZON).ahead_within(HORIZON, since=split.test_start)
     context, future = windows.split(HORIZON)
@@ -226,7 +226,7 @@ def learns_something(candidate: Candidate) -> None:
     for target, name in enumerate(model.targets):
         got = mae(actual[..., target], model.predict(context)[..., target])
         bar = mae(actual[..., target], mean[..., target])
-        expect(got < bar, f"'{name}': mean absolute error {got:.3f}, the mean's is {bar:.3f}")
+        expect(got < bar / 2, f"'{name}': mean absolute error {got:.3f}, the training mean's is {bar:.3f}")
 
 
 CHECKS = tuple(
