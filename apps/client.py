@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Self
 
 import httpx
@@ -11,6 +12,9 @@ from cluster.errors import PermanentError, TransientError, UnknownNameError, Use
 from training.core.panel import Panel
 from training.core.schema import Column, Schema
 from training.core.validation import ID, TIME
+
+API_KEY_VARIABLE = "HELIOTROPE_API_KEY"
+"""Where the commands take their key from; not a setting, which would show in `heliotrope status`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ class ServedInfo:
 
 
 class Client:
-    """A client of the forecast API.
+    """A client of the forecast API; used in a `with` block, it closes its connections.
 
     Parameters
     ----------
@@ -77,6 +81,14 @@ class Client:
     ) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = httpx.Client(base_url=endpoint, headers=headers, timeout=timeout_s, transport=transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
 
     def get(self, path: str) -> httpx.Response:
         """Return the response to a GET, or raise what its problem document says."""

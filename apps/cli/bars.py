@@ -8,8 +8,6 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from apps.cli.output import console
-
 
 class Bars:
     """Draws a bar a phase on a terminal; prints a line at a phase's end elsewhere.
@@ -17,10 +15,11 @@ class Bars:
     Parameters
     ----------
     to
-        Where to draw.
+        Where to draw; standard error when None, so that standard output stays a table or JSON.
     """
 
-    def __init__(self, to: Console = console) -> None:
+    def __init__(self, to: Console | None = None) -> None:
+        to = to or Console(stderr=True, highlight=False)
         self._console = to
         self._progress = Progress(
             TextColumn("{task.description:<28}"),

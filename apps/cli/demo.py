@@ -5,15 +5,21 @@ from __future__ import annotations
 import getpass
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from apps.cli.bars import Bars
 from apps.cli.output import console, print_pairs, print_rows
 from apps.cli.platform import print_addresses
-from cluster.errors import GateRefused, UserError
+from cluster.errors import GateRefused, PermanentError, UserError
 from cluster.settings import Settings
+
+if TYPE_CHECKING:
+    from apps.client import Client
+    from apps.emissions.replay import Replay
+    from apps.platform import Platform
+    from training.core.panel import Panel
 
 SAMPLE, TARGET = "gas_turbine", "NOX"
 HARD_TARGET = "CO"
@@ -34,7 +40,7 @@ def demo(
     started_s = time.monotonic()
     settings = Settings.from_environment()
     console.print("[bold]Heliotrope[/]: a real gas turbine's NOx, 24 hours ahead\n")
-    with Bars() as bars:
+    with Bars(console) as bars:
         bars.update("start Ray, experiment UI", 0, 1)
         with Platform.open(settings) as platform:
             bars.update("start Ray, experiment UI", 1, 1, platform.running.dashboard_url)
@@ -52,7 +58,7 @@ def demo(
     console.print("\nEverything is shut down. [bold]heliotrope up[/] serves the registered model again.")
 
 
-def _train(platform: Any, bars: Bars, *, trials: int, epochs: int, workers: int) -> None:
+def _train(platform: Platform, bars: Bars, *, trials: int, epochs: int, workers: int) -> None:
     from apps.pipelines.line import Line
     from apps.pipelines.recipe import part
     from training.data.bundled import load_sample
@@ -68,7 +74,7 @@ def _train(platform: Any, bars: Bars, *, trials: int, epochs: int, workers: int)
     _try_the_hard_one(platform, bars, panel, part("ridge"))
 
 
-def _try_the_hard_one(platform: Any, bars: Bars, panel: Any, member: dict[str, Any]) -> None:
+def _try_the_hard_one(platform: Platform, bars: Bars, panel: Panel, member: dict[str, Any]) -> None:
     """Show that the gate refuses: CO is hardly predictable from these sensors' past."""
     from apps.pipelines.line import Line
 
@@ -80,7 +86,7 @@ def _try_the_hard_one(platform: Any, bars: Bars, panel: Any, member: dict[str, A
         console.print(f"Refused [bold]{recipe.name}[/]: {refusal.message}\n")
 
 
-def _forecast(platform: Any, bars: Bars, plot: Path) -> None:
+def _forecast(platform: Platform, bars: Bars, plot: Path) -> None:
     from apps.client import Client
     from apps.emissions.replay import Replay
     from apps.pipelines.recipe import default_recipe
@@ -88,24 +94,29 @@ def _forecast(platform: Any, bars: Bars, plot: Path) -> None:
     from training.data.bundled import load_sample
 
     panel = load_sample(SAMPLE)
-    client = Client(platform.running.endpoint, timeout_s=platform.settings.request_timeout_s)
-    served = client.model(default_recipe(panel.schema, TARGET).name)
-    replay = Replay.of(
-        panel,
-        served,
-        client,
-        since=chronological_split(panel).test_start,
-        origins=ORIGINS,
-        asked=lambda done: bars.update("forecasts over HTTP", done, ORIGINS),
-    )
+    with Client(platform.running.endpoint, timeout_s=platform.settings.request_timeout_s) as client:
+        served = client.model(default_recipe(panel.schema, TARGET).name)
+        replay = Replay.of(
+            panel,
+            served,
+            client,
+            since=chronological_split(panel).test_start,
+            origins=ORIGINS,
+            asked=lambda done: bars.update("forecasts over HTTP", done, ORIGINS),
+        )
+        refusal = _refused(client, served.name, replay)
     median = replay.ranked(0.5)
-    title = (
-        f"\nThe forecast of median error (WAPE {median.wape:.3f}) over HTTP, in {replay.unit}, and what happened"
-    )
+    title = f"\nThe forecast of median error (WAPE {median.wape:.3f}) over HTTP, in {replay.unit}"
     print_rows(replay.rows(median), title=title, empty="")
     console.print(replay.summary())
+    console.print(f"A request with too little history is told: [italic]{refusal}[/]")
     replay.draw(plot)
+
+
+def _refused(client: Client, name: str, replay: Replay) -> str:
+    """Return what the service says to a history that is too short."""
     try:
-        client.forecast(served.name, replay.too_short())
+        client.forecast(name, replay.too_short())
     except UserError as error:
-        console.print(f"A request with too little history is told: [italic]{error.message}[/]")
+        return error.message
+    raise PermanentError("the service took a history that is too short")

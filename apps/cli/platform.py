@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
 import typer
 
 from apps.cli.output import JsonOption, console, print_json, print_pairs, print_rows
-from apps.client import Client
+from apps.client import API_KEY_VARIABLE, Client
 from apps.running import Running, find_running, require_running
 from cluster.errors import TransientError
 from cluster.settings import Settings
@@ -66,8 +67,8 @@ def status(as_json: bool = JsonOption) -> None:
 
 def health(endpoint: str | None = EndpointOption, as_json: bool = JsonOption) -> None:
     """Ask the API whether it lives and is ready; the exit code is 0 only for both."""
-    client = _client(endpoint)
-    answers = {path: client.get(path).json() for path in ("/healthz", "/readyz")}
+    with _client(endpoint) as client:
+        answers = {path: client.get(path).json() for path in ("/healthz", "/readyz")}
     if as_json:
         print_json(answers)
     else:
@@ -76,7 +77,8 @@ def health(endpoint: str | None = EndpointOption, as_json: bool = JsonOption) ->
 
 def metrics(endpoint: str | None = EndpointOption) -> None:
     """Print the API's metrics in Prometheus' text format."""
-    sys.stdout.write(_client(endpoint).get("/metrics").text)
+    with _client(endpoint) as client:
+        sys.stdout.write(client.get("/metrics").text)
 
 
 def print_addresses(running: Running) -> None:
@@ -99,11 +101,12 @@ def _client(endpoint: str | None) -> Client:
         endpoint = require_running(settings).endpoint
         if not endpoint:
             raise TransientError("the platform is up, but serves nothing yet: run `heliotrope serve`")
-    return Client(endpoint, timeout_s=settings.request_timeout_s)
+    return Client(endpoint, api_key=os.environ.get(API_KEY_VARIABLE), timeout_s=settings.request_timeout_s)
 
 
 def _served(running: Running | None) -> list[dict[str, Any]]:
     if running is None or not running.endpoint:
         return []
-    models: list[dict[str, Any]] = Client(running.endpoint).get("/api/models").json()["models"]
+    with _client(running.endpoint) as client:
+        models: list[dict[str, Any]] = client.get("/api/models").json()["models"]
     return models

@@ -11,8 +11,6 @@ import typer
 from apps.cli.output import JsonOption, console, print_json, print_rows
 from cluster.settings import Settings
 
-API_KEY_VARIABLE = "HELIOTROPE_API_KEY"
-
 
 def predict(
     model: str = typer.Argument(help="A served model, see `heliotrope status`."),
@@ -26,19 +24,19 @@ def predict(
     as_json: bool = JsonOption,
 ) -> None:
     """Forecast what follows the last rows of a file, over HTTP."""
-    from apps.client import Client
+    from apps.client import API_KEY_VARIABLE, Client
     from apps.pipelines.source import load_history
     from apps.running import require_running
 
     settings = Settings.from_environment()
-    client = Client(
+    with Client(
         endpoint or require_running(settings).endpoint,
         api_key=os.environ.get(API_KEY_VARIABLE),
         timeout_s=settings.request_timeout_s,
-    )
-    served = client.model(model, version)
-    history = load_history(source, served.schema, rows=served.context, timestamp=timestamp, series=series)
-    answer = client.forecast(model, history, version=version, horizon=horizon)
+    ) as client:
+        served = client.model(model, version)
+        history = load_history(source, served.schema, rows=served.context, timestamp=timestamp, series=series)
+        answer = client.forecast(model, history, version=version, horizon=horizon)
     if output:
         import pandas as pd
 
