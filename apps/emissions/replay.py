@@ -149,7 +149,8 @@ class Replay:
         """Draw a good, a median and a bad forecast (ranks 10, 50 and 90 %) below each other into a PNG file."""
         from apps.emissions.plot import draw_forecasts
 
-        shown = {f"rank {share:.0%} of errors": self.ranked(share) for share in (0.1, 0.5, 0.9)}
+        ranks = {"a good one (10 % are better)": 0.1, "the median": 0.5, "a bad one (10 % are worse)": 0.9}
+        shown = {caption: self.ranked(share) for caption, share in ranks.items()}
         name = f"{self.served.name} {self.served.version}"
         return draw_forecasts(shown, path, name=name, schema=self.served.schema)
 
