@@ -17,7 +17,7 @@ REWEIGHTINGS = 50
 STILL = 1e-10
 """A gain of this share of the objective is none."""
 ROUND_OFF = 1e-6
-"""Errors below this share of the mean error count as this, so that no row's weight is infinite."""
+"""Errors below this share of the members' mean error count as this, so that no row's weight is infinite."""
 
 
 def weights_on_simplex(members: Floats, actual: Floats, *, loss: Loss) -> Floats:
@@ -39,7 +39,8 @@ def weights_on_simplex(members: Floats, actual: Floats, *, loss: Loss) -> Floats
     """
     errors = members - actual  # the weights sum to one, so the mean's error is the errors' mean
     weights = np.full(len(errors), 1 / len(errors))
-    if len(errors) == 1:
+    floor = ROUND_OFF * float(np.abs(errors).mean())
+    if len(errors) == 1 or not floor:
         return weights
     if loss == "squared":
         return _least(errors @ errors.T, weights)
@@ -50,7 +51,6 @@ def weights_on_simplex(members: Floats, actual: Floats, *, loss: Loss) -> Floats
         if not total < least * (1 - STILL):
             break
         best, least = weights, total
-        floor = max(ROUND_OFF * total / sizes.size, np.finfo(float).tiny)
         weights = _least((errors / np.maximum(sizes, floor)) @ errors.T, weights)
     return best
 

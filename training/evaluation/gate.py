@@ -67,8 +67,8 @@ class Verdict:
         """Raise GateRefused, by how much each bar was missed in its message, unless the candidate passed."""
         if not self.passed:
             raise GateRefused(
-                f"'{self.candidate}' is not registered, {self.summary()}. Train on more or better data, try other "
-                "members or a search, or forecast fewer steps",
+                f"'{self.candidate}' may not be registered, {self.summary()}. Train on more or better data, "
+                "try other members or a search, or forecast fewer steps",
                 verdict=self.to_json(),
             )
 

@@ -213,8 +213,10 @@ def boost(run: Run, job: dict[str, Any]) -> State:
     Raises
     ------
     TrainingDiverged
-        The error is not finite.
+        An output is not finite.
     """
+    _check_outputs(job["outputs"])
+    _check_outputs(job["validation_outputs"])
     train, held_out = _matrices(run, job)
     kept = run.resumed() or {"round": 0, "best_round": 0, "best_error": None, "booster": None}
     booster = _begun(job["booster"], train, held_out, kept["booster"])
@@ -223,7 +225,7 @@ def boost(run: Run, job: dict[str, Any]) -> State:
     while done < job["rounds"] and not _patience_ended(done, best_round, job, metric):
         booster.update(train, done)
         done += 1
-        error = _error(booster, held_out, done)
+        error = float(booster.eval(held_out).rpartition(":")[2])
         if best_error is None or error < best_error:
             best_round, best_error = done, error
         if done % REPORT_ROUNDS == 0:
@@ -270,15 +272,15 @@ def _matrices(run: Run, job: dict[str, Any]) -> tuple[xgboost.DMatrix, xgboost.D
     return train, xgboost.QuantileDMatrix(*rows, max_bin=bins, ref=train)
 
 
-def _error(booster: xgboost.Booster, matrix: xgboost.DMatrix, done: int) -> float:
-    error = float(booster.eval(matrix).rpartition(":")[2])
-    if not np.isfinite(error):
+def _check_outputs(outputs: Singles) -> None:
+    wrong = ~np.isfinite(outputs)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
         raise TrainingDiverged(
-            f"xgboost: the error after {done} rounds is {error}, expected a finite number; "
-            "lower learning_rate or look for extreme values in the data",
-            step=done,
+            f"xgboost: output {column} of window {row} is {outputs[row, column]} in standard deviations, "
+            "expected a finite number; look for extreme values in the targets",
+            count=int(wrong.sum()),
         )
-    return error
 
 
 def _raw(booster: xgboost.Booster) -> npt.NDArray[np.uint8]:
