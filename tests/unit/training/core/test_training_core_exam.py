@@ -23,15 +23,14 @@ NAMED = {check.name: check for check in CHECKS}
 class Peeks(SeasonalNaive):
     def predict_windows(self, context: Windows) -> Floats:
         after = np.minimum(context.starts + context.length, len(context.rows) - 1)
-        seen: Floats = context.rows[after][:, None, : len(self.targets)]
-        forecast = super().predict_windows(context).copy()
-        np.add(forecast, seen, out=forecast)
+        forecast: Floats = np.array(super().predict_windows(context))
+        np.add(forecast, context.rows[after][:, None, : len(self.targets)], out=forecast)
         return forecast
 
 
 class FitsOnEverything(SeasonalNaive):
     def fit_windows(self, train: Windows, validation: Windows | None, runner: Runner | None) -> None:
-        self._mean = train.rows.mean(axis=0)[: len(self.targets)]
+        self._mean: Floats = train.rows.mean(axis=0)[: len(self.targets)]
 
     def predict_windows(self, context: Windows) -> Floats:
         return super().predict_windows(context) * 0 + self._mean
