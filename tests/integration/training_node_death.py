@@ -51,8 +51,7 @@ def main(folder: Path) -> None:
     # Ray Train counts on a machine that died a moment ago, and waits for it this long: 60 s by default.
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "10"
     one_cpu = {"num_cpus": 1, "dashboard_agent_listen_port": 0, "include_dashboard": False}
-    noticed_soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
-    cluster = Cluster(initialize_head=True, head_node_args=one_cpu | {"_system_config": noticed_soon})
+    cluster = Cluster(initialize_head=True, head_node_args=one_cpu)
     told: list[int] = []
 
     def hear(step: int, metrics: Mapping[str, float]) -> None:
@@ -62,6 +61,7 @@ def main(folder: Path) -> None:
 
     try:
         second = cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
         ray.init(address=cluster.address, log_to_driver=False)
         runner = RayRunner(num_workers=(1, 2), storage=folder, name="node", on_report=hear)
         state = runner.run(loop, tiny_job(folder, 12), backend="torch")
