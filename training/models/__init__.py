@@ -9,6 +9,7 @@ MODELS: Catalog[Forecaster] = Catalog(
         "ensemble": "training.models.ensemble:Ensemble",
         "lstm": "training.models.lstm:LSTM",
         "ridge": "training.models.ridge:Ridge",
+        "seasonal_mean": "training.models.seasonal_mean:SeasonalMean",
         "seasonal_naive": "training.models.seasonal_naive:SeasonalNaive",
         "xgboost": "training.models.gradient_boosting:GradientBoosting",
     },
