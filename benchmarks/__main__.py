@@ -7,7 +7,7 @@ from importlib import import_module
 
 from benchmarks.measure import Benchmark, run
 
-BENCHMARKS = {"lstm_training": "benchmarks.lstm_training"}
+BENCHMARKS = {"lstm_training": "benchmarks.lstm_training", "quality": "benchmarks.quality"}
 
 
 def load(name: str) -> Benchmark:

@@ -142,8 +142,8 @@ def pair(seed: int, baseline_first: bool) -> Pair:
     found = {name: there(goal, curves[name]) for name in ("usual", *VARIANTS)}
     return Pair(
         seed=seed,
-        baseline_s=usual_s,
-        ours_s={name: found[name][0] for name in VARIANTS},
+        baseline=usual_s,
+        ours={name: found[name][0] for name in VARIANTS},
         notes={
             "loss": round(goal, 4),
             "baseline_first_there_s": round(found["usual"][0] or usual_s, 1),

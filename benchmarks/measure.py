@@ -24,23 +24,23 @@ class Pair:
     ----------
     seed
         Of both.
-    baseline_s
-        Seconds of the baseline.
-    ours_s
-        Variant -> seconds; None where it did not get there.
+    baseline
+        The baseline's figure: seconds, or an error.
+    ours
+        Variant -> the same figure; None where it did not get there.
     notes
         Further figures.
     """
 
     seed: int
-    baseline_s: float
-    ours_s: Mapping[str, float | None]
+    baseline: float
+    ours: Mapping[str, float | None]
     notes: Mapping[str, object] = field(default_factory=dict)
 
     def ratio(self, variant: str) -> float:
         """Return ours over baseline; infinite where ours did not get there."""
-        seconds = self.ours_s[variant]
-        return float("inf") if seconds is None else seconds / self.baseline_s
+        figure = self.ours[variant]
+        return float("inf") if figure is None else figure / self.baseline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +72,8 @@ def run(benchmark: Benchmark, pairs: int, say: Callable[[str], None]) -> Path:
     for seed in range(pairs):
         pair = benchmark.pair(seed, seed % 2 == 0)
         done.append(pair)
-        say(
-            f"  seed {seed}: baseline {pair.baseline_s:.1f} s; ratio {_told(pair.ratio, pair.ours_s)}; {pair.notes}"
-        )
-    medians = {variant: median(pair.ratio(variant) for pair in done) for variant in done[0].ours_s}
+        say(f"  seed {seed}: baseline {pair.baseline:.4g}; ratio {_told(pair.ratio, pair.ours)}; {pair.notes}")
+    medians = {variant: median(pair.ratio(variant) for pair in done) for variant in done[0].ours}
     first = next(iter(medians))
     verdict = "reached" if medians[first] <= benchmark.goal else "MISSED"
     say(f"  median ratio {_told(medians.__getitem__, medians)}; goal for {first} {benchmark.goal:.3f}: {verdict}")

@@ -1,0 +1,12 @@
+"""Every model of the catalog is measured, or excused in writing."""
+
+from __future__ import annotations
+
+from benchmarks.quality import EXCUSED, scenarios
+from training.models import MODELS
+
+
+def test_each_model_has_a_scenario_or_a_reason() -> None:
+    assert set(scenarios()) | set(EXCUSED) == set(MODELS)
+    assert not set(scenarios()) & set(EXCUSED)
+    assert all(len(reason) > 20 for reason in EXCUSED.values())
