@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Two cores are shared by everything a test starts; thread pools of that size each only fight over them. Numeric
 # libraries read this at their import, which comes after this file's.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -33,6 +34,7 @@ app.add_typer(jobs.app, name="jobs")
 
 def main() -> None:
     """Run the command line; an error of ours becomes one line and its exit code."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see cluster.lifecycle; read when xgboost or torch loads
     try:
         app()
     except HeliotropeError as error:

@@ -95,7 +95,9 @@ def default_recipe(schema: Schema, target: str, horizon: int | None = None) -> R
             part("rolling", windows=[7, 14, 30], columns=[target]),
             *_ratios(schema),
         ),
-        members=(part("ridge"), part("xgboost"), part("lstm")),
+        # The LSTM makes its own lags. On the gas turbine's calibration part the target alone had a WAPE of .092,
+        # all raw columns .100, all features .099 (means of two seeds); the test part had no say.
+        members=(part("ridge"), part("xgboost"), part("lstm", channels=[target])),
     )
 
 

@@ -97,10 +97,10 @@ def search(
 
 
 def _shortened(member: Part) -> Part:
-    epochs = member["params"].get("max_epochs")
     if member["name"] != "lstm":
         return member
-    return {"name": "lstm", "params": {"max_epochs": min(epochs or SEARCH_EPOCHS, SEARCH_EPOCHS)}}
+    epochs = min(member["params"].get("max_epochs", SEARCH_EPOCHS), SEARCH_EPOCHS)
+    return {"name": "lstm", "params": member["params"] | {"max_epochs": epochs}}
 
 
 def _digest(recipe: Recipe, data: Panel) -> str:

@@ -54,7 +54,7 @@ class Judged:
         """Return a row a figure: the model's and seasonal naive's."""
         ours, naive = self.card.metrics(), self.baseline.metrics()
         rows = [
-            {"figure": name.replace("_", " "), self.recipe.name: value, "seasonal naive": naive[name]}
+            {"figure": name.replace("_", " "), self.recipe.name: value, "seasonal naive": naive.get(name)}
             for name, value in ours.items()
         ]
         return [*rows, {"figure": "weights", self.recipe.name: self._weights(), "seasonal naive": ""}]

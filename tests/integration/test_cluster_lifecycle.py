@@ -24,9 +24,12 @@ pytestmark = pytest.mark.ray
 Script = Callable[..., subprocess.CompletedProcess[str]]
 
 OPEN = """
-import json, os, sys, time
+import json, os, signal, sys, time
 from cluster.lifecycle import Cluster
 from cluster.settings import Settings
+
+# A shell that starts the tests in the background makes its children ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def settings(home, **more):
     return Settings.from_environment({"ML_HOME": home, "ML_DASHBOARD_PORT": "0"} | more)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 from pathlib import Path
 
@@ -74,7 +73,7 @@ def test_a_damaged_file_stops_the_start_and_lets_nobody_in(path: Path, damage: s
 
 def test_a_file_that_others_may_read_is_refused(path: Path) -> None:
     create_key(path, "first", ["read"])
-    os.chmod(path, 0o644)
+    path.chmod(0o644)
     with pytest.raises(ConfigError, match=r"0644.*0600"):
         KeyRing(path)
 
