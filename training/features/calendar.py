@@ -39,9 +39,8 @@ class Calendar(AddedColumns):
     def added(self) -> tuple[str, ...]:
         """Return the new names; `calendar_holiday` only with a country."""
         plain = ("hour", "weekday", "day_of_month", "month", "quarter", "weekend")
-        circles = tuple(f"{name}_{wave}" for name in CYCLES for wave in ("sin", "cos"))
         holiday = ("holiday",) if self.country else ()
-        return tuple(f"calendar_{name}" for name in plain + circles + holiday)
+        return (*_named(plain), *circles(), *_named(holiday))
 
     def compute_added(self, block: Block) -> Floats:
         """Return (S, T, A)."""
@@ -63,6 +62,15 @@ class Calendar(AddedColumns):
         if self.country:
             features.append(is_holiday(days, self.country))
         return np.stack(features, axis=2, dtype=np.float64)
+
+
+def circles() -> tuple[str, ...]:
+    """Return the names of the columns on circles: `calendar_hour_sin` and so on."""
+    return _named(tuple(f"{name}_{wave}" for name in CYCLES for wave in ("sin", "cos")))
+
+
+def _named(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"calendar_{name}" for name in names)
 
 
 @cache
