@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from apps.cli import demo, experiments, jobs, models, platform, predict, training
+from apps.cli import demo, experiments, jobs, keys, models, platform, predict, training
 from apps.cli.output import exit_code, print_error
 from cluster.errors import HeliotropeError
 
@@ -30,6 +30,7 @@ app.command()(platform.metrics)
 app.add_typer(models.app, name="models")
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:
