@@ -88,6 +88,14 @@ def nothing_to_learn_from_is_an_error(candidate: Candidate) -> None:
 # -- forecasts -------------------------------------------------------------------------------------------------
 
 
+def fits_without_validation(candidate: Candidate) -> None:
+    """Without validation windows it is fitted all the same."""
+    model, split = candidate.make(), candidate.split
+    train = candidate.panel.windows(model.context + HORIZON).ahead_within(HORIZON, until=split.validation_start)
+    model.fit(train, horizon=HORIZON, targets=candidate.panel.schema.target_names)
+    expect(bool(np.isfinite(model.predict(train.head(model.context))).all()), "a forecast is not finite")
+
+
 def shapes_are_as_promised(candidate: Candidate) -> None:
     """Forecasts are finite (N, H, T) arrays, none for no window; quantiles have one more axis."""
     windows = candidate.origins()
@@ -237,6 +245,7 @@ CHECKS = tuple(
         search_space_is_buildable,
         not_fitted_is_an_error,
         nothing_to_learn_from_is_an_error,
+        fits_without_validation,
         shapes_are_as_promised,
         batch_equals_one_by_one,
         longer_context_gives_the_same,

@@ -163,16 +163,28 @@ class Forecaster(Estimator):
         return self
 
     def fit_panel(self, panel: Panel, *, horizon: int, split: Split, runner: Runner | None = None) -> Self:
-        """Fit on the training part, stop on the validation part, calibrate on the calibration part."""
+        """Fit on the training part, stop on the validation part, calibrate on the calibration part.
+
+        Raises
+        ------
+        InsufficientHistoryError
+            A part has no window; said before anything is fitted.
+        """
         windows = panel.windows(self.context + horizon)
-        self.fit(
-            windows.ahead_within(horizon, until=split.validation_start),
-            horizon=horizon,
-            targets=panel.schema.target_names,
-            validation=windows.ahead_within(horizon, since=split.validation_start, until=split.calibration_start),
-            runner=runner,
-        )
-        return self.calibrate(windows.ahead_within(horizon, since=split.calibration_start, until=split.test_start))
+        train = windows.ahead_within(horizon, until=split.validation_start)
+        late = windows.ahead_within(horizon, since=split.validation_start, until=split.calibration_start)
+        last = windows.ahead_within(horizon, since=split.calibration_start, until=split.test_start)
+        for part, cut in (("training", train), ("validation", late), ("calibration", last)):
+            if not len(cut):
+                raise InsufficientHistoryError(
+                    f"the {part} part is too short: got no window of {self.context} + {horizon} rows, expected "
+                    "1 or more; give more rows, a shorter horizon or a smaller window",
+                    part=part,
+                    got=0,
+                    expected=1,
+                )
+        self.fit(train, horizon=horizon, targets=panel.schema.target_names, validation=late, runner=runner)
+        return self.calibrate(last)
 
     def predict(self, context: Windows) -> Floats:
         """Return (N, H, T) point forecasts after each window of `context` rows or more."""
