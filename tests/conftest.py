@@ -27,6 +27,12 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 
 @pytest.fixture
+def data_dir() -> Path:
+    """Where data sets that do not ship are looked for."""
+    return Path(os.environ.get("ML_DATA_DIR") or Path(__file__).parents[2] / "shared" / "data")
+
+
+@pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A folder for everything the platform keeps."""
     folder = tmp_path / "home"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -100,10 +99,10 @@ def test_the_builder_reads_days_first_and_puts_midnight_at_the_end_of_its_day(tm
 
 
 @pytest.mark.parametrize("name", ["gas_turbine", "steel_industry"])
-def test_a_sample_is_what_its_source_builds(name: str, tmp_path: Path) -> None:
-    source = Path(os.environ.get("ML_DATA_DIR", "")) / "emissions" / f"{name}.csv"
+def test_a_sample_is_what_its_source_builds(name: str, data_dir: Path, tmp_path: Path) -> None:
+    source = data_dir / "emissions" / f"{name}.csv"
     if not source.is_file():
-        pytest.skip(f"emissions/{name}.csv is not here: ML_DATA_DIR names no folder that holds it")
+        pytest.skip(f"emissions/{name}.csv is not in {data_dir}; ML_DATA_DIR may name another folder")
     built = getattr(build_samples, name)(source)
     assert built.digest() == load_sample(name).digest()
     build_samples.write(built, tmp_path / f"{name}.parquet")
