@@ -17,7 +17,7 @@ from uuid import uuid4
 from apps.keeper import Keeper
 from apps.pipelines.serving import graph_of_production
 from apps.running import Running, require_running
-from cluster.errors import TransientError
+from cluster.errors import HeliotropeError, PermanentError
 from cluster.jobs import Jobs
 from cluster.lifecycle import Cluster
 from cluster.registry.experiments import Tracker
@@ -146,12 +146,22 @@ class Platform:
         self._keeper.tick()
 
     def reconcile(self) -> None:
-        """Deploy what should run where it changed since the last look; a deployment cut short is done again."""
+        """Deploy what should run where it changed since the last look; a deployment cut short is done again.
+
+        Raises
+        ------
+        PermanentError
+            It cannot be deployed; what ran before goes on, and this version is not tried again.
+        """
         wanted = self.wanted.state()
         if wanted["version"] == self._deployed:
             return
-        for entry in wanted["applications"].values():
-            self._deploy(GraphSpec.from_json(entry["spec"]))
+        try:
+            for entry in wanted["applications"].values():
+                self._deploy(GraphSpec.from_json(entry["spec"]))
+        except PermanentError:
+            self._deployed = wanted["version"]
+            raise
         self._deployed = wanted["version"]
 
     def close(self) -> None:
@@ -184,8 +194,9 @@ def until_interrupted(tick: Callable[[], None]) -> None:
         while not stop.wait(TICK_S):
             try:
                 tick()
-            except TransientError as error:
-                log.warning("%s; trying again", error)
+            except HeliotropeError as error:
+                # What is up stays up: the next tick tries again what may be tried again.
+                log.warning("%s: %s", type(error).__name__, error)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -19,11 +19,17 @@ EndpointOption = typer.Option(None, help="Base URL of the API; the platform that
 
 def up() -> None:
     """Start Ray, the experiment UI and the API with every production model; stay until Ctrl-C."""
+    from apps.pipelines.serving import production_versions
     from apps.platform import Platform, until_interrupted
 
     settings = Settings.from_environment()
     with Platform.open(settings) as platform:
-        platform.serve()
+        if production_versions(platform.registry):
+            platform.serve()
+        else:
+            console.print(
+                "No model is in production yet: [bold]heliotrope train[/], then [bold]heliotrope serve[/]."
+            )
         print_addresses(platform.running)
         console.print("Ctrl-C ends it.")
         until_interrupted(platform.tick)
