@@ -7,6 +7,7 @@ import os
 import platform
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -17,7 +18,7 @@ from uuid import uuid4
 from apps.keeper import Keeper
 from apps.pipelines.serving import graph_of_production
 from apps.running import Running, require_running
-from cluster.errors import HeliotropeError, PermanentError
+from cluster.errors import HeliotropeError, PermanentError, TransientError
 from cluster.jobs import Jobs
 from cluster.lifecycle import Cluster
 from cluster.registry.experiments import Tracker
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from serve_deployments.deploy import Served
 
 TICK_S = 1.0
+POLL_S = 0.2
+DEPLOY_TIMEOUT_S = 240.0
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +60,6 @@ class Platform:
         self.cluster = cluster
         self.running = running
         self._served: Served | None = None
-        self._deployed: int | None = None
 
     @classmethod
     @contextmanager
@@ -128,17 +130,36 @@ class Platform:
         return Keeper(owner=owner, jobs=jobs, ledger=self.ledger, schedules=self.schedules)
 
     def serve(self) -> Running:
-        """Note that every production version should be served, serve it, and tell the other commands where.
+        """Note that every production version should be served, and see it done; return where.
+
+        The process that keeps the platform up deploys; any other waits for it.
 
         Raises
         ------
         ConfigError
             No version is in production.
+        PermanentError
+            It cannot be deployed.
+        TransientError
+            It was not deployed in time.
         """
         spec = graph_of_production(self.registry, self.settings)
-        self.wanted.do(Want(name=spec.application, spec=spec.to_json()))
-        self.reconcile()
+        version = self.wanted.do(Want(name=spec.application, spec=spec.to_json()))["version"]
+        if self.running.pid == os.getpid():
+            self.reconcile()
+        else:
+            self.running = self._await(version)
         return self.running
+
+    def _await(self, version: int) -> Running:
+        deadline_s = time.monotonic() + DEPLOY_TIMEOUT_S
+        while (running := require_running(self.settings)).deployed < version:
+            if time.monotonic() > deadline_s:
+                raise TransientError(f"the platform did not deploy within {DEPLOY_TIMEOUT_S:g} s; see its output")
+            time.sleep(POLL_S)
+        if running.fault:
+            raise PermanentError(running.fault)
+        return running
 
     def tick(self) -> None:
         """Do what another process asked for, and look after scheduled and retried jobs."""
@@ -154,15 +175,15 @@ class Platform:
             It cannot be deployed; what ran before goes on, and this version is not tried again.
         """
         wanted = self.wanted.state()
-        if wanted["version"] == self._deployed:
+        if wanted["version"] == self.running.deployed:
             return
         try:
             for entry in wanted["applications"].values():
                 self._deploy(GraphSpec.from_json(entry["spec"]))
-        except PermanentError:
-            self._deployed = wanted["version"]
+        except PermanentError as error:
+            self._tell(deployed=wanted["version"], fault=error.message)
             raise
-        self._deployed = wanted["version"]
+        self._tell(deployed=wanted["version"], fault="")
 
     def close(self) -> None:
         """Take down what this process serves."""
@@ -177,7 +198,11 @@ class Platform:
         from serve_deployments.deploy import serve_graph
 
         self._served = serve_graph(spec, self.settings)
-        self.running = replace(self.running, endpoint=self._served.url)
+        self._tell(endpoint=self._served.url)
+
+    def _tell(self, **news: Any) -> None:
+        """Tell the other commands."""
+        self.running = replace(self.running, **news)
         self.running.save(self.settings)
 
     def _state(self, machine: type[Machine[Any]]) -> SharedState[Any]:

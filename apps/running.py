@@ -30,6 +30,10 @@ class Running:
         HTTP API, empty while nothing is served.
     tracking_url
         Experiment UI, empty where it is not shown.
+    deployed
+        Version of the desired state that was deployed last.
+    fault
+        Why that version could not be deployed; empty where it was.
     """
 
     pid: int
@@ -37,6 +41,8 @@ class Running:
     dashboard_url: str
     endpoint: str = ""
     tracking_url: str = ""
+    deployed: int = 0
+    fault: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able dict."""

@@ -37,7 +37,7 @@ def up() -> None:
 
 
 def serve() -> None:
-    """Serve every production model on the platform that is up, or on ML_RAY_ADDRESS."""
+    """Let the platform that is up serve every production model, the newest versions included."""
     from apps.platform import Platform
 
     settings = Settings.from_environment()
