@@ -70,14 +70,15 @@ def serve_graph(spec: GraphSpec, settings: Settings, *, timeout_s: float = READY
     deadline_s = time.monotonic() + timeout_s
     owns = not _serve_runs()
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # what went well is seen by the caller's own words
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options=HTTPOptions(
-            host=settings.http_host,
-            port=settings.http_port or free_port(host=settings.http_host),
-            request_timeout_s=2 * spec.limits.request_timeout_s + PROXY_GRACE_S,
-        ),
-    )
+    if owns:
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options=HTTPOptions(
+                host=settings.http_host,
+                port=settings.http_port or free_port(host=settings.http_host),
+                request_timeout_s=2 * spec.limits.request_timeout_s + PROXY_GRACE_S,
+            ),
+        )
     served = Served(application=spec.application, url=_url(), owns_serve=owns)
     target = serve.RunTarget(
         target=build_graph(spec),

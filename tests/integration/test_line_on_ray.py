@@ -43,6 +43,9 @@ SMALL = (
 )
 
 
+TRAIN = ("--target", "kwh", "--unit", "kWh", "--timestamp", "date", "--workers", "0", "--epochs", "1")
+
+
 @pytest.fixture(scope="module")
 def panel() -> Panel:
     whole = load_sample("gas_turbine")
@@ -148,8 +151,7 @@ def trained(shell: Shell) -> dict[str, Any]:
     noise = np.random.default_rng(0).normal(0, 1, len(hours))
     load = 50 + 10 * np.sin(2 * np.pi * hours.hour / 24) + noise
     pd.DataFrame({"date": hours, "kwh": load.round(3)}).to_csv(shell.folder / "mine.csv", index=False)
-    options = ["--target", "kwh", "--unit", "kWh", "--timestamp", "date", "--horizon", "6"]
-    model: dict[str, Any] = shell.json("train", "mine.csv", *options, "--workers", "0", "--epochs", "1")
+    model: dict[str, Any] = shell.json("train", "mine.csv", *TRAIN, "--horizon", "6")
     return model
 
 
@@ -204,6 +206,22 @@ def test_jobs_follow_fail_and_are_tried_again(shell: Shell, platform: subprocess
         jobs = shell.json("jobs", "list")
         ended = {job["job"]: job["status"] for job in jobs if job["job"].startswith("tried-")}
     assert sorted(ended) == ["tried-1", "tried-2"]
+
+
+def test_serve_takes_the_newest_version_and_refuses_a_corrupted_one(
+    shell: Shell, platform: subprocess.Popen[str]
+) -> None:
+    shell.json("train", "mine.csv", *TRAIN, "--horizon", "5")
+    shell.run("serve")
+    assert [model["version"] for model in shell.json("status")["models"]] == ["1.1.0"]
+    shell.json("train", "mine.csv", *TRAIN, "--horizon", "4")
+    newest = max((shell.folder / "home").rglob("arrays.npz"), key=lambda path: path.stat().st_mtime)
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(bytes(data))
+    assert "arrays.npz is corrupt" in shell.run("serve", code=5)
+    assert [model["version"] for model in shell.json("status")["models"]] == ["1.1.0"]
+    shell.run("health")
 
 
 def test_mistakes_have_their_exit_codes(shell: Shell, platform: subprocess.Popen[str]) -> None:
