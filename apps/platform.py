@@ -21,7 +21,6 @@ from apps.running import Running, require_running
 from cluster.errors import HeliotropeError, PermanentError, TransientError
 from cluster.jobs import Jobs
 from cluster.lifecycle import Cluster
-from cluster.registry.experiments import Tracker
 from cluster.registry.registry import Registry
 from cluster.registry.ui import TrackingUi
 from cluster.settings import Settings
@@ -100,13 +99,6 @@ class Platform:
         from cluster.registry.mlflow_registry import open_registry
 
         return open_registry(self.settings)
-
-    @cached_property
-    def tracker(self) -> Tracker:
-        """Experiments and runs."""
-        from cluster.registry.mlflow_tracker import open_tracker
-
-        return open_tracker(self.settings)
 
     @cached_property
     def wanted(self) -> SharedState[Any]:
