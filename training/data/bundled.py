@@ -24,7 +24,9 @@ def load_sample(name: str) -> Panel:
     Parameters
     ----------
     name
-        `gas_turbine` (UCI 551: 36,733 hours) or `steel_industry` (UCI 851: 35,040 quarter hours).
+        `gas_turbine` (UCI 551: 36,733 hours), `steel_industry` (UCI 851: 35,040 quarter hours),
+        `vic_electricity` (Victoria 2012-2014: 52,608 half-hours), `google2019_machine_usage` (8,064 times 5
+        minutes), `alibaba2018_machine_usage` (22,415 times 30 seconds).
 
     Raises
     ------
@@ -33,5 +35,7 @@ def load_sample(name: str) -> Panel:
     """
     if name not in sample_names():
         raise UnknownNameError.of("sample", name, sample_names())
+    schema = SCHEMAS[name]
     frame = pq.read_table(SAMPLES / f"{name}.parquet").to_pandas()
-    return Panel(frame, SCHEMAS[name]).validate()
+    wide = {column.name: "int64" if column.kind == "int" else "float64" for column in schema.columns}
+    return Panel(frame.astype(wide), schema).validate()

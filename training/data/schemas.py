@@ -1,4 +1,4 @@
-"""The schemas that ship: two plants with real measurements, and the emissions of organisations."""
+"""The schemas that ship: plants, a state's electricity, two clusters, and the emissions of organisations."""
 
 from __future__ import annotations
 
@@ -42,6 +42,46 @@ STEEL = Schema(
 )
 """A steel plant by the quarter hour: energy drawn, reactive power and the CO2 behind it."""
 
+VIC_ELECTRICITY = Schema(
+    name="vic_electricity",
+    frequency="30min",
+    season_length=48,
+    targets=(Column(name="demand_mwh", unit="MWh", low=0, high=20_000),),
+    covariates=(
+        Column(name="temperature_c", unit="degC", low=-60, high=60, role="known"),
+        Column(name="holiday", kind="int", low=0, high=1, role="known"),
+    ),
+)
+"""Victoria, Australia, by the half-hour of UTC: electricity drawn, temperature in Melbourne, public holidays.
+
+The temperature is the measured one; taken as known ahead it stands for a perfect weather forecast.
+"""
+
+
+def _percent(*names: str) -> tuple[Column, ...]:
+    return tuple(Column(name=name, unit="%", low=0, high=100) for name in names)
+
+
+GOOGLE_CLUSTER = Schema(
+    name="google2019_machine_usage",
+    frequency="300s",
+    season_length=288,
+    targets=_percent("cpu_util_percent", "mem_util_percent", "assigned_mem_percent"),
+    covariates=(Column(name="cycles_per_instruction", unit="cycles/100 instructions", low=0, high=10_000),),
+)
+"""Google's clusters in May 2019 by 5 minutes, the mean of all machines; the times are imposed."""
+
+ALIBABA_CLUSTER = Schema(
+    name="alibaba2018_machine_usage",
+    frequency="30s",
+    season_length=2880,
+    targets=_percent("cpu_util_percent", "mem_util_percent", "net_in", "net_out", "disk_io_percent"),
+)
+"""An Alibaba cluster in 2018 by 30 seconds, the mean of all machines; the times are imposed.
+
+Network traffic is normalised: 100 is not known to be the link's limit.
+"""
+
 EMISSIONS = Schema(
     name="emissions",
     frequency="D",
@@ -72,5 +112,7 @@ class _Schemas(dict[str, Schema]):
         raise UnknownNameError.of("schema", name, self)
 
 
-SCHEMAS = _Schemas({schema.name: schema for schema in (GAS_TURBINE, STEEL, EMISSIONS)})
+SHIPPED = (GAS_TURBINE, STEEL, VIC_ELECTRICITY, GOOGLE_CLUSTER, ALIBABA_CLUSTER, EMISSIONS)
+
+SCHEMAS = _Schemas({schema.name: schema for schema in SHIPPED})
 """The shipped schemas by name."""
