@@ -83,8 +83,8 @@ def _fit(model: Forecaster, windows: Windows, split: Split) -> float:
 
 
 def _error(model: Forecaster, windows: Windows) -> float:
-    context, future = windows.split(HORIZON)
-    return wape(future.select((TARGET,)), model.predict(context))
+    context, actual = model.split(windows)
+    return wape(actual, model.predict(context))
 
 
 def _rounded(figures: dict[str, float]) -> dict[str, float]:

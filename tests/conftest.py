@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from cluster.settings import Settings
 
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     from training.models.ensemble import Ensemble
 
 # Two cores are shared by everything a test starts; thread pools of that size each only fight over them. Numeric
-# libraries read this at their import, which comes after this file's.
+# libraries read this at their import; numpy, which a plugin may have loaded before, is told. The number of threads
+# changes the order of sums, and with it the last bits that tests compare between processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+threadpool_limits(1)
 
 
 @pytest.fixture

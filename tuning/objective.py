@@ -38,6 +38,8 @@ class Material:
         Rows at each series' start without complete features.
     targets, horizon
         What is forecast, and how far.
+    known
+        What is known over the horizon.
     validation_start, validation_end
         Training ends before the first, the score is taken between them.
     """
@@ -45,6 +47,7 @@ class Material:
     table: Windows
     lookback: int
     targets: tuple[str, ...]
+    known: tuple[str, ...]
     horizon: int
     validation_start: pd.Timestamp
     validation_end: pd.Timestamp
@@ -54,14 +57,17 @@ class Material:
         """Fit the features on the training part and compute them for all rows, once for all trials."""
         transforms = [build(TRANSFORMS, part["name"], part["params"]) for part in features]
         lookback = sum(transform.lookback for transform in transforms)
+        known = panel.schema.known_names
         table = panel.windows(lookback + horizon + 1)
         for transform in transforms:
             transform.fit(table.ahead_within(horizon, until=split.validation_start))
             table = transform.transform(table)
+            known = transform.ahead_columns(known)
         return cls(
             table=table,
             lookback=lookback,
             targets=panel.schema.target_names,
+            known=known,
             horizon=horizon,
             validation_start=split.validation_start,
             validation_end=split.calibration_start,
@@ -81,9 +87,16 @@ def score(name: str, params: Mapping[str, Any], material: Material, on_step: OnS
     one_thread(torch=model.tags.backend == "torch")
     train, validation = material.parts(model.context)
     runner = LocalRunner(lambda step, metrics: on_step(step, metrics[STEP_METRIC]))
-    model.fit(train, horizon=material.horizon, targets=material.targets, validation=validation, runner=runner)
-    context, future = validation.split(material.horizon)
-    found = wape(future.select(material.targets), model.predict(context))
+    model.fit(
+        train,
+        horizon=material.horizon,
+        targets=material.targets,
+        known=material.known if model.tags.known_future else (),
+        validation=validation,
+        runner=runner,
+    )
+    context, actual = model.split(validation)
+    found = wape(actual, model.predict(context))
     if not math.isfinite(found):
         raise TrainingDiverged(f"'{name}' forecasts no numbers: got a WAPE of {found}; try a smaller learning rate")
     return found

@@ -20,7 +20,7 @@ Answer = Floats | Exception
 
 
 def compact(windows: Windows) -> Windows:
-    """Return the same windows over a table that holds no row but theirs: what travels between processes."""
+    """Return the same windows, and what is known ahead, over tables of no other rows: what travels."""
     n, length = len(windows), windows.length
     offsets = np.arange(0, (n + 1) * length, length, dtype=np.int64)
     return Windows(
@@ -32,6 +32,7 @@ def compact(windows: Windows) -> Windows:
         columns=windows.columns,
         series=windows.ids,
         frequency=windows.frequency,
+        ahead=None if windows.ahead is None else compact(windows.ahead),
     )
 
 
@@ -50,13 +51,15 @@ def stack(requests: Sequence[Windows]) -> Windows:
         columns=first.columns,
         series=tuple(series for each in requests for series in each.series),
         frequency=first.frequency,
+        ahead=None if first.ahead is None else stack([each.ahead for each in requests if each.ahead is not None]),
     )
 
 
 def prepare(model: LoadedModel, context: Windows) -> Windows:
     """Return the features of compact contexts, compact again."""
     with np.errstate(all="ignore"):  # overflow shows as a forecast that is not finite, see `checked`
-        return compact(model.ensemble.prepare(context))
+        ensemble = model.ensemble
+        return compact(ensemble.prepare(context.looking_ahead(ensemble.horizon, ensemble.known)))
 
 
 def member(model: LoadedModel, index: int, features: Windows) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ from training.core.catalog import Catalog
 from training.core.component import State, build
 from training.core.estimator import Forecaster
 from training.core.panel import Panel
+from training.core.prediction import Prediction
 from training.core.runner import Backend, Loop, Run, Runner
 from training.core.schema import Column, Schema
 from training.core.splits import Split, chronological_split
@@ -31,13 +32,13 @@ SCHEMA = Schema(
     name="exam",
     frequency="h",
     targets=(Column(name="emitted", unit="kg"), Column(name="used", unit="kWh")),
-    covariates=(Column(name="load"),),
+    covariates=(Column(name="load"), Column(name="plan", role="known"), Column(name="size", role="static")),
     season_length=SEASON,
 )
 
 
 def easy_panel() -> Panel:
-    """Return three ragged series that end together: two targets with a clear season of 12 steps, one covariate."""
+    """Return three ragged series that end together: two targets with a season of 12 steps, a covariate a role."""
     rng = np.random.default_rng(12)
     frames = []
     for number, size in enumerate(SIZES):
@@ -49,6 +50,8 @@ def easy_panel() -> Panel:
             "emitted": 50 + 5 * number + 10 * wave + rng.normal(0, 1, size),
             "used": 200 + 30 * np.roll(wave, 3) + rng.normal(0, 3, size),
             "load": wave + rng.normal(0, 0.2, size),
+            "plan": rng.normal(0, 1, size),
+            "size": float(number),
         }
         frames.append(pd.DataFrame(columns))
     return Panel(pd.concat(frames, ignore_index=True), SCHEMA)
@@ -60,11 +63,19 @@ def constant_panel(value: float = 50.0) -> Panel:
     return Panel(frame, SCHEMA)
 
 
-def changed_since(panel: Panel, time: Any) -> Panel:
-    """Return the panel with all values from `time` on replaced by quite different ones."""
+def planned_panel() -> Panel:
+    """Return series whose first target is what the plan says of the same row, and noise to who cannot read it."""
+    panel = easy_panel()
+    rng = np.random.default_rng(5)
+    emitted = 50 + 10 * panel.frame["plan"] + rng.normal(0, 0.5, len(panel))
+    return Panel(panel.frame.assign(emitted=emitted), SCHEMA)
+
+
+def changed_since(panel: Panel, time: Any, kept: Collection[str] = ()) -> Panel:
+    """Return the panel with all values from `time` on, but those of `kept`, replaced by quite different ones."""
     frame = panel.frame.copy()
     late = frame[TIME] >= pd.Timestamp(time)
-    for name in panel.schema.names:
+    for name in set(panel.schema.names) - {*kept, *panel.schema.static_names}:
         frame.loc[late, name] = 1000.0 - 3 * frame.loc[late, name]
     return Panel(frame, panel.schema)
 
@@ -115,12 +126,30 @@ class Candidate:
 
     def origins(self, panel: Panel | None = None) -> Windows:
         """Return contexts: those of the test part, or of another panel at the same times."""
-        windows = (panel or self.panel).windows(self.model.context + HORIZON)
-        return windows.ahead_within(HORIZON, since=self.split.test_start).head(self.model.context)
+        return self.model.split(self.test_windows(panel or self.panel, self.model))[0]
+
+    def test_windows(self, panel: Panel, model: Forecaster) -> Windows:
+        """Return windows of `context + HORIZON` rows whose future is in the test part."""
+        windows = panel.windows(model.context + HORIZON)
+        return windows.ahead_within(HORIZON, since=self.split.test_start)
+
+    def forecast(self, model: Forecaster | None = None, panel: Panel | None = None, **asked: Any) -> Prediction:
+        """Return the forecast of a model, `self.model` when None, after the panel, `self.panel` when None."""
+        model, panel = model or self.model, panel or self.panel
+        return model.forecast(panel, future=future_rows(panel, model), **asked)
 
     def digest(self, model: Forecaster) -> str:
         """Return a fingerprint of the model's forecasts, to the last bit."""
         return hashlib.sha256(np.ascontiguousarray(model.predict(self.origins())).tobytes()).hexdigest()
+
+
+def future_rows(panel: Panel, model: Forecaster) -> pd.DataFrame | None:
+    """Return rows of what the model must know after each series, or None: the same value in each row."""
+    if not model.known:
+        return None
+    last = panel.last(1)
+    columns = {ID: np.repeat(last.ids, HORIZON), TIME: last.future_times(HORIZON).reshape(-1)}
+    return pd.DataFrame(columns | dict.fromkeys(model.known, 0.25))
 
 
 def digest_elsewhere(kind: type[Forecaster]) -> str:
@@ -135,6 +164,7 @@ def alone(windows: Windows, index: int) -> Windows:
     one = windows[np.array([index])]
     return replace(
         one,
+        ahead=None if windows.ahead is None else alone(windows.ahead, index),
         rows=one.values[0].copy(),
         times=one.timestamps[0].copy(),
         segments=np.array([0, one.length], dtype=np.int64),

@@ -59,7 +59,7 @@ def artifact_gives_the_same_bits(candidate: Candidate) -> None:
         loaded, manifest = load_artifact(folder, candidate.catalog)
     expect(manifest.model == candidate.name, f"the manifest names '{manifest.model}'")
     expect(candidate.digest(loaded) == candidate.digest(candidate.model), "the loaded model forecasts differently")
-    got, expected = loaded.forecast(candidate.panel), candidate.model.forecast(candidate.panel)
+    got, expected = candidate.forecast(loaded), candidate.forecast()
     expect(np.array_equal(got.values, expected.values), "the loaded intervals differ")
     rebuilt = build(candidate.catalog, candidate.name, loaded.params())
     expect(rebuilt.context == candidate.model.context, "the loaded parameters build another model")

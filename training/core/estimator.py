@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import ClassVar, Self
 
 import numpy as np
+import pandas as pd
 
-from cluster.errors import InsufficientHistoryError, NotFittedError, SignatureMismatch, UserError
+from cluster.errors import InsufficientHistoryError, NotFittedError, SignatureMismatch, UnknownNameError, UserError
 from training.core.component import Component, State
+from training.core.future import rows_ahead
 from training.core.intervals import ConformalIntervals
 from training.core.panel import Panel
 from training.core.prediction import Prediction, check_levels
 from training.core.runner import Backend, Runner
+from training.core.schema import Schema
 from training.core.space import Space
 from training.core.splits import Split
 from training.core.windows import Floats, Windows
@@ -35,11 +38,17 @@ class Tags:
         Fitting draws random numbers from the parameter `seed`.
     known_future
         Uses covariates that are known over the horizon.
+    past_covariates
+        Uses the history of columns that are no targets.
+    static
+        Uses covariates that are constant within a series.
     """
 
     backend: Backend | None = None
     seeded: bool = False
     known_future: bool = False
+    past_covariates: bool = False
+    static: bool = False
 
 
 class Estimator(Component):
@@ -62,9 +71,14 @@ class Forecaster(Estimator):
     here: slicing, checks, intervals, state.
     """
 
+    ahead: tuple[str, ...] | None = None
+    """Which of the columns known ahead it uses; all when None. Families that let the user choose have a parameter
+    of this name."""
+
     _horizon: int = 0
     _targets: tuple[str, ...] = ()
     _columns: tuple[str, ...] = ()
+    _known: tuple[str, ...] = ()
     _intervals: ConformalIntervals | None = None
 
     # -- what a family member writes ---------------------------------------------------------------------------
@@ -76,11 +90,14 @@ class Forecaster(Estimator):
 
     @abstractmethod
     def fit_windows(self, train: Windows, validation: Windows | None, runner: Runner | None) -> None:
-        """Learn from windows of `context + horizon` rows; `self.horizon`, `targets`, `columns` are set."""
+        """Learn from windows of `context + horizon` rows; `self.horizon`, `targets`, `columns`, `known` are set."""
 
     @abstractmethod
     def predict_windows(self, context: Windows) -> Floats:
-        """Return (N, H, T) for windows of exactly `context` rows in the fitted column order."""
+        """Return (N, H, T) for windows of exactly `context` rows in the fitted column order.
+
+        For a model tagged `known_future`, `context.ahead` has exactly H rows and the columns `self.known`.
+        """
 
     @abstractmethod
     def learned(self) -> State:
@@ -115,12 +132,19 @@ class Forecaster(Estimator):
         self._need_fit()
         return self._columns
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Covariates it must be given over the horizon, K."""
+        self._need_fit()
+        return self._known
+
     def fit(
         self,
         train: Windows,
         *,
         horizon: int,
         targets: tuple[str, ...],
+        known: tuple[str, ...] = (),
         validation: Windows | None = None,
         runner: Runner | None = None,
     ) -> Self:
@@ -134,6 +158,8 @@ class Forecaster(Estimator):
             H, steps ahead.
         targets
             T columns of `train` to forecast.
+        known
+            K columns of `train` that will be known over the horizon.
         runner
             Where the training loop runs; this process when None.
 
@@ -141,8 +167,12 @@ class Forecaster(Estimator):
         ------
         InsufficientHistoryError
             The windows are shorter than `context + horizon`, or there are none.
+        UserError
+            `known` was given to a model without the tag known_future, or lacks a column of `ahead`.
         """
-        train.positions(targets)
+        train.positions((*targets, *known))
+        if known and not self.tags.known_future:
+            raise UserError(f"'{self.name}' uses no known future covariates: got known={known}, expected none")
         length = self.context + horizon
         late = validation.tail(length) if validation else None
         early = train.tail(length)
@@ -154,7 +184,7 @@ class Forecaster(Estimator):
                 expected=1,
             )
         self._horizon, self._targets, self._columns = horizon, tuple(targets), train.columns
-        self._intervals = None
+        self._known, self._intervals = self._chosen_ahead(known), None
         try:
             self.fit_windows(early, late, runner)
         except BaseException:
@@ -183,17 +213,47 @@ class Forecaster(Estimator):
                     got=0,
                     expected=1,
                 )
-        self.fit(train, horizon=horizon, targets=panel.schema.target_names, validation=late, runner=runner)
+        known = panel.schema.known_names if self.tags.known_future else ()
+        targets = panel.schema.target_names
+        self.fit(train, horizon=horizon, targets=targets, known=known, validation=late, runner=runner)
         return self.calibrate(last)
 
+    def _chosen_ahead(self, known: tuple[str, ...]) -> tuple[str, ...]:
+        for name in self.ahead or ():
+            if name not in known:
+                raise UnknownNameError.of("column known ahead", name, known)
+        return tuple(name for name in known if self.ahead is None or name in self.ahead)
+
     def predict(self, context: Windows) -> Floats:
-        """Return (N, H, T) point forecasts after each window of `context` rows or more."""
+        """Return (N, H, T) point forecasts after each window of `context` rows or more.
+
+        Where the model knows covariates ahead, the windows carry them: see `Windows.split`.
+
+        Raises
+        ------
+        SignatureMismatch
+            It was fitted on other columns.
+        UserError
+            What the model must know ahead is not there.
+        """
+        return self.predict_windows(self.ready(context))
+
+    def ready(self, context: Windows) -> Windows:
+        """Return the windows as `predict_windows` takes them; raises what `predict` raises."""
         self._need_fit()
         if context.columns != self._columns:
             raise SignatureMismatch(
                 f"'{self.name}' was fitted on other columns: got {context.columns}, expected {self._columns}"
             )
-        return self.predict_windows(context.tail(self.context))
+        context = context.tail(self.context)
+        if self.tags.known_future:
+            context = context.looking_ahead(self.horizon, self.known)
+        return context
+
+    def split(self, windows: Windows) -> tuple[Windows, Floats]:
+        """Return windows of `context + horizon` rows as (context with what is known ahead, truth (N, H, T))."""
+        context, future = windows.split(self.horizon, self.known)
+        return context, future.select(self.targets)
 
     def calibrate(self, windows: Windows) -> Self:
         """Learn intervals from windows of `context + horizon` rows that fitting has not seen."""
@@ -201,8 +261,8 @@ class Forecaster(Estimator):
             raise InsufficientHistoryError(
                 f"'{self.name}' cannot be calibrated: got 0 windows, expected 1 or more", got=0, expected=1
             )
-        context, future = windows.split(self.horizon)
-        self._intervals = ConformalIntervals.fit(future.select(self.targets), self.predict(context))
+        context, actual = self.split(windows)
+        self._intervals = ConformalIntervals.fit(actual, self.predict(context))
         return self
 
     @property
@@ -216,7 +276,7 @@ class Forecaster(Estimator):
         self,
         history: Panel,
         horizon: int | None = None,
-        future: Panel | None = None,
+        future: pd.DataFrame | None = None,
         levels: tuple[float, ...] = DEFAULT_LEVELS,
     ) -> Prediction:
         """Forecast each series of `history`.
@@ -228,7 +288,8 @@ class Forecaster(Estimator):
         horizon
             Steps ahead, at most the fitted horizon, which is the default.
         future
-            Known covariates over the horizon; refused by a model that does not use them.
+            `series_id`, `timestamp` and the columns `known` of the H rows, the fitted horizon, that follow each
+            series. Refused by a model that knows nothing ahead.
         levels
             Quantile levels, increasing within (0, 1).
 
@@ -237,13 +298,26 @@ class Forecaster(Estimator):
         InsufficientHistoryError
             A series is shorter than `context`.
         UserError
-            The horizon is longer than the fitted one, or `future` was given to a model without known_future.
+            The horizon is longer than the fitted one; `future` is missing, has a fault, or is not used.
         """
-        if future is not None and not self.tags.known_future:
-            raise UserError(f"'{self.name}' uses no known future covariates: leave `future` out")
         steps = check_horizon(horizon, self.horizon)
-        context = history.last(self.context)
+        context = self.look_ahead(history.last(self.context), future, history.schema)
         return self.describe(context, self.predict(context), steps, levels)
+
+    def look_ahead(self, context: Windows, future: pd.DataFrame | None, schema: Schema) -> Windows:
+        """Return windows of history, one a series, that carry what is known ahead of them.
+
+        Raises
+        ------
+        UserError
+            `future` is missing, has a fault, or is not used.
+        """
+        if future is None:
+            return context if not self.known else context.looking_ahead(self.horizon, self.known)
+        if not self.known:
+            raise UserError(f"'{self.name}' uses no known future covariates: leave `future` out")
+        ahead = rows_ahead(future, context, schema, self.known, self.horizon)
+        return replace(context, ahead=ahead)
 
     def describe(
         self, context: Windows, point: Floats, steps: int, levels: tuple[float, ...] = DEFAULT_LEVELS
@@ -272,6 +346,7 @@ class Forecaster(Estimator):
             "horizon": self._horizon,
             "targets": list(self._targets),
             "columns": list(self._columns),
+            "known": list(self._known),
             "intervals": self._intervals.state() if self._intervals else None,
             "learned": self.learned(),
         }
@@ -282,6 +357,7 @@ class Forecaster(Estimator):
             return
         self._horizon = int(state["horizon"])
         self._targets, self._columns = tuple(state["targets"]), tuple(state["columns"])
+        self._known = tuple(state["known"])
         intervals = state["intervals"]
         self._intervals = ConformalIntervals(np.asarray(intervals["errors"])) if intervals else None
         self.relearn(state["learned"])

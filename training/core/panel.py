@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -95,6 +96,10 @@ class Panel:
     def for_target(self, name: str) -> Panel:
         """Return the same rows with `name` as the only target."""
         return Panel(self.frame, self.schema.for_target(name))
+
+    def with_roles(self, *, known: Sequence[str] = (), static: Sequence[str] = ()) -> Panel:
+        """Return the same rows with exactly these covariates known ahead or static; see `Schema.with_roles`."""
+        return Panel(self.frame, self.schema.with_roles(known=known, static=static))
 
     def digest(self) -> str:
         """Return a sha256 of the values, the ids and the timestamps: the data's fingerprint in a lineage."""

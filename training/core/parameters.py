@@ -25,6 +25,13 @@ def real(name: str, got: Any, *, low: float, high: float | None = None, above: b
     return float(got)
 
 
+def flag(name: str, got: Any) -> bool:
+    """Return `got`; raise ConfigError unless it is True or False."""
+    if not isinstance(got, bool):
+        raise _refusal(name, got, "True or False")
+    return got
+
+
 def _range(low: float, high: float | None, *, above: bool = False) -> str:
     start = f"{'above' if above else 'at least'} {low:g}"
     return start if high is None else f"{start}, at most {high:g}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from cluster.errors import SchemaError, UnknownNameError
 
 Kind = Literal["float", "int"]
+Role = Literal["past", "known", "static"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,9 @@ class Column:
         SI or customary unit, `1` for a ratio or a flag.
     low, high
         The physical range, both ends allowed; `None` is open. A value outside is impossible, not unusual.
+    role
+        What is known of a covariate when a forecast is asked: `past` its values so far; `known` also those over the
+        horizon (a calendar, a plan, a weather forecast); `static` one value, the same in all rows of a series.
     """
 
     name: str
@@ -33,6 +38,7 @@ class Column:
     unit: str = "1"
     low: float | None = None
     high: float | None = None
+    role: Role = "past"
 
     def range_text(self) -> str:
         """Return the range in words, for messages."""
@@ -54,7 +60,7 @@ class Schema:
     targets
         What is forecast, T columns.
     covariates
-        What helps; known for the past only unless a model says otherwise.
+        What helps; each column's role says what is known of it ahead.
     season_length
         Steps in the dominant season: 24 for hours of a day.
     """
@@ -74,6 +80,14 @@ class Schema:
                 got=f"doubled columns {doubled}" if doubled else "no target",
                 expected="one or more targets, each column once",
             )
+        for column in self.targets:
+            if column.role != "past":
+                raise SchemaError.at(
+                    f"schema '{self.name}' is not usable",
+                    column=column.name,
+                    got=f"a target with role '{column.role}'",
+                    expected="role 'past': what is forecast is not known ahead",
+                )
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -90,6 +104,16 @@ class Schema:
         """Names of the targets."""
         return tuple(column.name for column in self.targets)
 
+    @property
+    def known_names(self) -> tuple[str, ...]:
+        """Names of the covariates that are known over the horizon."""
+        return tuple(column.name for column in self.covariates if column.role == "known")
+
+    @property
+    def static_names(self) -> tuple[str, ...]:
+        """Names of the covariates that never change within a series."""
+        return tuple(column.name for column in self.covariates if column.role == "static")
+
     def column(self, name: str) -> Column:
         """Return the column called `name`."""
         for column in self.columns:
@@ -101,12 +125,17 @@ class Schema:
         """Return the same data seen as a forecast of `name` alone; other targets become covariates."""
         target = self.column(name)
         rest = tuple(column for column in self.columns if column is not target)
-        return Schema(
-            name=self.name,
-            frequency=self.frequency,
-            targets=(target,),
-            covariates=rest,
-            season_length=self.season_length,
+        return replace(self, targets=(replace(target, role="past"),), covariates=rest)
+
+    def with_roles(self, *, known: Sequence[str] = (), static: Sequence[str] = ()) -> Schema:
+        """Return the same columns with exactly these covariates known ahead or static, all others past."""
+        for name in (*known, *static):
+            self.column(name)
+        roles: dict[str, Role] = {**dict.fromkeys(known, "known"), **dict.fromkeys(static, "static")}
+        return replace(
+            self,
+            targets=tuple(replace(column, role=roles.get(column.name, "past")) for column in self.targets),
+            covariates=tuple(replace(column, role=roles.get(column.name, "past")) for column in self.covariates),
         )
 
     def to_json(self) -> dict[str, Any]:

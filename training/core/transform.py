@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -54,17 +56,38 @@ class Transform(Component):
     def transform(self, windows: Windows) -> Windows:
         """Return the same windows with other columns, `lookback` rows shorter."""
         columns = self.columns(windows.columns)
-        rows = np.empty((len(windows.rows), len(columns)))
-        sizes = np.diff(windows.segments)
-        if len(set(sizes.tolist())) == 1:
-            shape = (len(sizes), int(sizes[0]), -1)
-            block = self.compute(windows.rows.reshape(shape), windows.times.reshape(shape[:2]), windows.columns)
-            rows[:] = block.reshape(len(rows), -1)
-        else:
-            for start, stop in zip(windows.segments[:-1], windows.segments[1:], strict=True):
-                here = slice(start, stop)
-                rows[here] = self.compute(windows.rows[None, here], windows.times[None, here], windows.columns)[0]
-        return windows.with_rows(rows, columns, lookback=self.lookback)
+        out = windows.with_rows(_computed(windows, self.compute, columns), columns, lookback=self.lookback)
+        if windows.ahead is None:
+            return out
+        known = self.ahead_columns(windows.ahead.columns)
+        rows = _computed(windows.ahead, self.compute_ahead, known)
+        return replace(out, ahead=windows.ahead.with_rows(rows, known, lookback=0))
+
+    def ahead_columns(self, columns: tuple[str, ...]) -> tuple[str, ...]:
+        """Return which of the output's columns are known ahead where `columns` of the input are: these alone.
+
+        A transform whose columns follow from the time, or from what is known, says so here.
+        """
+        return columns
+
+    def compute_ahead(self, values: Floats, times: Times, columns: tuple[str, ...]) -> Floats:  # noqa: ARG002
+        """Compute one block of known future rows; unchanged, unless a subclass adds to it.
+
+        Parameters
+        ----------
+        values
+            (S, T, K) what is known of equally long series; a row may look at no other one.
+        times
+            (S, T) their timestamps.
+        columns
+            (K,) names.
+
+        Returns
+        -------
+        Floats
+            (S, T, K') the columns that `ahead_columns` names.
+        """
+        return values
 
     def inverse(self, windows: Windows) -> Windows:
         """Undo `transform` on the rows that are left. A transform that only adds columns drops them."""
@@ -81,3 +104,21 @@ class Transform(Component):
 
     def restore(self, state: State) -> None:
         """Take back what `state` gave."""
+
+
+def _computed(
+    windows: Windows, compute: Callable[[Floats, Times, tuple[str, ...]], Floats], columns: tuple[str, ...]
+) -> Floats:
+    """Return (R, C') the table that `compute` makes, all series in one block where they are equally long."""
+    sizes = np.diff(windows.segments)
+    if len(set(sizes.tolist())) == 1:
+        shape = (len(sizes), int(sizes[0]))
+        block = compute(
+            windows.rows.reshape(*shape, windows.rows.shape[1]), windows.times.reshape(shape), windows.columns
+        )
+        return block.reshape(len(windows.rows), len(columns))
+    rows = np.empty((len(windows.rows), len(columns)))
+    for start, stop in zip(windows.segments[:-1], windows.segments[1:], strict=True):
+        here = slice(start, stop)
+        rows[here] = compute(windows.rows[None, here], windows.times[None, here], windows.columns)[0]
+    return rows

@@ -31,7 +31,7 @@ def check(frame: pd.DataFrame, schema: Schema, *, minimum_rows: int = 1) -> None
         A column is missing, doubled or not numeric.
     DataError
         The table is empty; a series' rows are scattered; a row is unsorted, doubled or missing in time; a value is
-        NaN, infinite, impossible or not whole.
+        NaN, infinite, impossible or not whole; a static column changes.
     InsufficientHistoryError
         A series has fewer than `minimum_rows` rows.
     """
@@ -41,7 +41,9 @@ def check(frame: pd.DataFrame, schema: Schema, *, minimum_rows: int = 1) -> None
     _check_series(frame)
     _check_times(frame, schema)
     for column in schema.columns:
-        _check_values(frame, column)
+        check_values(frame, column)
+    for name in schema.static_names:
+        _check_static(frame, name)
     _check_length(frame, minimum_rows)
 
 
@@ -126,7 +128,18 @@ def _check_times(frame: pd.DataFrame, schema: Schema) -> None:
         )
 
 
-def _check_values(frame: pd.DataFrame, column: Column) -> None:
+def check_values(frame: pd.DataFrame, column: Column, *, where: str = "") -> None:
+    """Raise DataError at the column's first value that is not finite, not possible or not whole.
+
+    Parameters
+    ----------
+    frame
+        Table with `timestamp` and the column.
+    column
+        Says what is possible.
+    where
+        Begins the message.
+    """
     values = frame[column.name].to_numpy(dtype=np.float64, na_value=np.nan)
     finite = np.isfinite(values)
     low = -np.inf if column.low is None else column.low
@@ -141,7 +154,7 @@ def _check_values(frame: pd.DataFrame, column: Column) -> None:
         if not fine.all():
             at = int(np.argmin(fine))
             raise DataError.at(
-                what,
+                where + what,
                 column=column.name,
                 row=_label(frame, at),
                 got=float(values[at]),
@@ -149,6 +162,21 @@ def _check_values(frame: pd.DataFrame, column: Column) -> None:
                 timestamp=str(frame[TIME].iloc[at]),
                 count=int((~fine).sum()),
             )
+
+
+def _check_static(frame: pd.DataFrame, name: str) -> None:
+    values, ids = frame[name].to_numpy(), frame[ID].to_numpy()
+    changed = np.flatnonzero((values[1:] != values[:-1]) & (ids[1:] == ids[:-1]))
+    if len(changed):
+        at = int(changed[0]) + 1
+        raise DataError.at(
+            f"series '{ids[at]}': a static column changes",
+            column=name,
+            row=_label(frame, at),
+            got=f"{values[at]:g} after {values[at - 1]:g}",
+            expected="one value in all rows of a series; give the column another role",
+            series=str(ids[at]),
+        )
 
 
 def _check_length(frame: pd.DataFrame, minimum_rows: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cluster.errors import InsufficientHistoryError, UnknownNameError
+from cluster.errors import InsufficientHistoryError, UnknownNameError, UserError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -42,6 +42,8 @@ class Windows:
         (S,) series ids.
     frequency
         pandas offset alias of the step.
+    ahead
+        N windows of what is known of the rows that follow each of these: H rows, K columns. None where nothing is.
     """
 
     rows: Floats
@@ -52,6 +54,7 @@ class Windows:
     columns: tuple[str, ...]
     series: tuple[str, ...]
     frequency: str
+    ahead: Windows | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -78,16 +81,19 @@ class Windows:
         return tuple(self.series[i] for i in owner)
 
     def _gather(self, table: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if not len(self):
+            return np.empty((0, self.length, *table.shape[1:]), dtype=table.dtype)
         pieces = np.lib.stride_tricks.sliding_window_view(table, self.length, axis=0)
         if table.ndim > 1:
             pieces = np.moveaxis(pieces, -1, 1)
-        if len(self) and np.array_equal(self.starts, self.starts[0] + np.arange(len(self))):
+        if np.array_equal(self.starts, self.starts[0] + np.arange(len(self))):
             return pieces[self.starts[0] : self.starts[0] + len(self)]
         return pieces[self.starts]
 
     def __getitem__(self, index: slice | Ints) -> Windows:
-        """Return some of the windows; the table is shared."""
-        return replace(self, starts=self.starts[index])
+        """Return some of the windows, each with what is known ahead of it; the table is shared."""
+        ahead = None if self.ahead is None else self.ahead[index]
+        return replace(self, starts=self.starts[index], ahead=ahead)
 
     def ahead_within(self, horizon: int, since: Any = None, until: Any = None) -> Windows:
         """Keep the windows whose last `horizon` rows, the future, all lie in [since, until)."""
@@ -100,18 +106,67 @@ class Windows:
         return self[np.flatnonzero(keep)]
 
     def head(self, length: int) -> Windows:
-        """Return the first `length` rows of each window."""
-        return replace(self, length=length)
+        """Return the first `length` rows of each window; what was known ahead belonged to another end."""
+        return replace(self, length=length, ahead=None)
 
     def tail(self, length: int) -> Windows:
         """Return the last `length` rows of each window."""
         self._need(length)
         return replace(self, starts=self.starts + self.length - length, length=length)
 
-    def split(self, horizon: int) -> tuple[Windows, Windows]:
-        """Return (context, future): all but the last `horizon` rows, and these."""
+    def split(self, horizon: int, known: Sequence[str] | None = None) -> tuple[Windows, Windows]:
+        """Return (context, future): all but the last `horizon` rows, and these.
+
+        Parameters
+        ----------
+        horizon
+            Rows in the future.
+        known
+            Columns of the future that the context carries as `ahead`; nothing is carried when None.
+        """
         self._need(horizon + 1)
-        return self.head(self.length - horizon), self.tail(horizon)
+        context, future = self.head(self.length - horizon), self.tail(horizon)
+        return (context if known is None else replace(context, ahead=future.only(known))), future
+
+    def only(self, names: Sequence[str]) -> Windows:
+        """Return the same windows over a table of some of the columns."""
+        return replace(self, rows=self.rows[:, self.positions(names)], columns=tuple(names), ahead=None)
+
+    def looking_ahead(self, horizon: int, known: Sequence[str]) -> Windows:
+        """Return the windows with exactly `horizon` rows ahead, in which the `known` columns stand.
+
+        Where nothing need be known, rows without columns are made: they still have their times.
+
+        Raises
+        ------
+        UserError
+            A known column, or a row of it, is not there.
+        """
+        if self.ahead is None and not known:
+            return replace(self, ahead=self._times_ahead(horizon))
+        got = "no future" if self.ahead is None else f"{self.ahead.length} rows of {self.ahead.columns}"
+        if self.ahead is None or self.ahead.length < horizon or not set(known) <= set(self.ahead.columns):
+            raise UserError(
+                f"future: got {got}, expected {horizon} rows of {tuple(known)}, which this model knows ahead",
+                field="future",
+                got=got,
+                expected=f"{horizon} rows of {tuple(known)}",
+            )
+        return replace(self, ahead=self.ahead.head(horizon))
+
+    def _times_ahead(self, horizon: int) -> Windows:
+        """Return rows without columns, at the times that follow each window."""
+        count = len(self)
+        return Windows(
+            rows=np.empty((count * horizon, 0)),
+            times=self.future_times(horizon).reshape(-1),
+            segments=np.arange(count + 1, dtype=np.int64) * horizon,
+            starts=np.arange(count, dtype=np.int64) * horizon,
+            length=horizon,
+            columns=(),
+            series=self.ids,
+            frequency=self.frequency,
+        )
 
     def _need(self, length: int) -> None:
         if length > self.length:
@@ -193,4 +248,4 @@ def cut(table: Windows, *, length: int, stride: int = 1) -> Windows:
             got=longest,
             expected=length,
         )
-    return replace(table, starts=joined, length=length)
+    return replace(table, starts=joined, length=length, ahead=None)

@@ -89,15 +89,15 @@ def backtest(forecaster: Forecaster, panel: Panel, *, since: Any, until: Any = N
             got=0,
             expected=1,
         )
-    context, future = windows.split(horizon)
+    context, actual = forecaster.split(windows)
     point = forecaster.predict(context)
     return Backtest(
         model=forecaster.name,
         targets=forecaster.targets,
         ids=context.ids,
         origins=context.last_times,
-        timestamps=future.timestamps,
-        actual=future.select(forecaster.targets),
+        timestamps=windows.tail(horizon).timestamps,
+        actual=actual,
         point=point,
         levels=LEVELS,
         quantiles=forecaster.intervals.quantiles(point, np.asarray(LEVELS)),

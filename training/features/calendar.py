@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from training.core.windows import Floats, Ints
+from training.core.windows import Floats, Ints, Times
 from training.data.public_holidays import check_country, is_holiday
 from training.features.added import AddedColumns, Block
 
@@ -41,6 +41,14 @@ class Calendar(AddedColumns):
         plain = ("hour", "weekday", "day_of_month", "month", "quarter", "weekend")
         holiday = ("holiday",) if self.country else ()
         return (*_named(plain), *circles(), *_named(holiday))
+
+    def ahead_columns(self, columns: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the names, then the calendar's own: the time ahead is always known."""
+        return (*columns, *self.added())
+
+    def compute_ahead(self, values: Floats, times: Times, columns: tuple[str, ...]) -> Floats:
+        """Return (S, T, K + A)."""
+        return self.compute(values, times, columns)
 
     def compute_added(self, block: Block) -> Floats:
         """Return (S, T, A)."""

@@ -10,7 +10,7 @@ import numpy as np
 from cluster.errors import ConfigError, InsufficientHistoryError, NotFittedError, SignatureMismatch
 from training.core.catalog import Catalog
 from training.core.component import C, State, build, pack, unpack
-from training.core.estimator import Forecaster
+from training.core.estimator import Forecaster, Tags
 from training.core.runner import Runner
 from training.core.simplex import Loss, weights_on_simplex
 from training.core.transform import Transform
@@ -50,6 +50,7 @@ class Ensemble(Forecaster):
     """
 
     name: ClassVar[str] = "ensemble"
+    tags: ClassVar[Tags] = Tags(known_future=True, past_covariates=True, static=True)
 
     def __init__(
         self, *, features: Sequence[Part] = (), members: Sequence[Part] = (), loss: Loss = "absolute"
@@ -94,6 +95,7 @@ class Ensemble(Forecaster):
         self.features, self.members = tuple(features), tuple(members)
         first = self.members[0]
         self._horizon, self._targets, self._columns = first.horizon, first.targets, tuple(columns)
+        self._known = self._needed_ahead(self._columns)
         inner = self._columns
         for feature in self.features:
             inner = feature.columns(inner)
@@ -119,7 +121,7 @@ class Ensemble(Forecaster):
             "features": [{"name": "calendar", "params": {}}],
             "members": [
                 {"name": "seasonal_naive", "params": {"season": 12}},
-                {"name": "ridge", "params": {"window": 24}},
+                {"name": "ridge", "params": {"window": 24, "covariates": True}},
             ],
         }
 
@@ -143,8 +145,17 @@ class Ensemble(Forecaster):
             inner = feature.fit(inner).transform(inner)
         self.features, self.members = features, _build(_parts(self.members), MODELS)
         late = self.prepare(validation) if validation is not None else None
+        known = self._inner_ahead(self.known)
         for member in self.members:
-            member.fit(inner, horizon=self.horizon, targets=self.targets, validation=late, runner=runner)
+            member.fit(
+                inner,
+                horizon=self.horizon,
+                targets=self.targets,
+                known=known if member.tags.known_future else (),
+                validation=late,
+                runner=runner,
+            )
+        self._known = self._needed_ahead(self.known)
         self._weights = np.full(len(self.members), 1 / len(self.members))
         if validation is not None:
             self.weigh(validation)
@@ -158,8 +169,8 @@ class Ensemble(Forecaster):
             raise InsufficientHistoryError(
                 f"'{self.name}' cannot be weighed: got 0 windows, expected 1 or more", got=0, expected=1
             )
-        context, future = windows.split(self.horizon)
-        actual, inner = future.select(self.targets), self.prepare(context)
+        context, actual = self.split(windows)
+        inner = self.prepare(context)
         points = np.stack([member.predict(inner) for member in self.members])
         unit = np.abs(points.mean(axis=0) - actual).mean(axis=(0, 1))
         unit = np.where(unit > 0, unit, 1.0)
@@ -169,10 +180,24 @@ class Ensemble(Forecaster):
         return self
 
     def prepare(self, context: Windows) -> Windows:
-        """Return the members' input: the windows with features, shorter by what the features eat."""
+        """Return the members' input: the windows with features, shorter by what the features eat.
+
+        Windows that shall be forecast from carry what is known ahead; features add to it what follows from it.
+        """
         for feature in self.features:
             context = feature.transform(context)
         return context
+
+    def _inner_ahead(self, known: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what the features make known ahead of the members where `known` is."""
+        for feature in self.features:
+            known = feature.ahead_columns(known)
+        return known
+
+    def _needed_ahead(self, known: tuple[str, ...]) -> tuple[str, ...]:
+        """Return which of `known` a member needs, be it as a part of a feature."""
+        used = {name for member in self.members for name in member.known}
+        return tuple(name for name in known if used & set(self._inner_ahead((name,))) - set(self._inner_ahead(())))
 
     def combine(self, points: Sequence[Floats]) -> Floats:
         """Return (N, H, T): the weighted mean of the members' forecasts, each (N, H, T), in their order."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from training.core.component import State
-from training.core.estimator import Forecaster
+from training.core.estimator import Forecaster, Tags
 from training.core.parameters import real, whole
 from training.core.runner import Runner
 from training.core.space import Choice, Real, Space, Whole
@@ -33,6 +33,8 @@ class Ridge(Forecaster):
         Weight of the penalty on squared coefficients, beside the mean squared error; 0 or more.
     covariates
         Whether the newest row's columns, targets included, are inputs too.
+    ahead
+        Which of the columns that are known ahead are inputs, each at all steps of the horizon; all when None.
 
     References
     ----------
@@ -43,15 +45,25 @@ class Ridge(Forecaster):
 
     name: ClassVar[str] = "ridge"
 
-    def __init__(self, *, window: int = 168, alpha: float = 1e-3, covariates: bool = False) -> None:
+    tags: ClassVar[Tags] = Tags(known_future=True, past_covariates=True, static=True)
+
+    def __init__(
+        self,
+        *,
+        window: int = 168,
+        alpha: float = 1e-3,
+        covariates: bool = False,
+        ahead: Sequence[str] | None = None,
+    ) -> None:
         self.window = whole("window", window, low=2)
         self.alpha = real("alpha", alpha, low=0)
         self.covariates = covariates
+        self.ahead = None if ahead is None else tuple(ahead)
 
     @classmethod
-    def example_params(cls) -> dict[str, int]:
-        """Return a window of 24."""
-        return {"window": 24}
+    def example_params(cls) -> dict[str, Any]:
+        """Return a window of 24 that looks at every column."""
+        return {"window": 24, "covariates": True}
 
     @classmethod
     def search_space(cls) -> Space:
@@ -76,9 +88,9 @@ class Ridge(Forecaster):
         """Solve the normal equations of the training windows."""
         sums = _Moments()
         for chunk in _chunks(train):
-            context, future = chunk.split(self.horizon)
+            context, actual = self.split(chunk)
             last = context.tail(1).select(self.targets)
-            sums.add(self._inputs(context), (future.select(self.targets) - last).reshape(len(chunk), -1))
+            sums.add(self._inputs(context), (actual - last).reshape(len(chunk), -1))
         self._weights, self._intercept = sums.solve(self.alpha)
 
     def predict_windows(self, context: Windows) -> Floats:
@@ -95,10 +107,14 @@ class Ridge(Forecaster):
         return out
 
     def _inputs(self, context: Windows) -> Floats:
-        """Return (N, F): differences from the last value, then the newest row's columns where asked."""
+        """Return (N, F): differences from the last value, the newest row's columns, the known rows ahead."""
         values = context.select(self.targets)
-        lags = (values[:, :-1] - values[:, -1:]).reshape(len(context), -1)
-        return np.hstack([lags, context.tail(1).values[:, 0]]) if self.covariates else lags
+        parts = [(values[:, :-1] - values[:, -1:]).reshape(len(context), -1)]
+        if self.covariates:
+            parts.append(context.tail(1).values[:, 0])
+        if self.known and context.ahead is not None:
+            parts.append(context.ahead.select(self.known).reshape(len(context), -1))
+        return np.hstack(parts)
 
     def learned(self) -> State:
         """Return coefficients and intercepts."""
