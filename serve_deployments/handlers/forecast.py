@@ -58,8 +58,7 @@ def stack(requests: Sequence[Windows]) -> Windows:
 def prepare(model: LoadedModel, context: Windows) -> Windows:
     """Return the features of compact contexts, compact again."""
     with np.errstate(all="ignore"):  # overflow shows as a forecast that is not finite, see `checked`
-        ensemble = model.ensemble
-        return compact(ensemble.prepare(context.looking_ahead(ensemble.horizon, ensemble.known)))
+        return compact(model.ensemble.prepare(context))
 
 
 def member(model: LoadedModel, index: int, features: Windows) -> Floats:

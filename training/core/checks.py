@@ -147,7 +147,7 @@ def _until(candidate: Candidate, panel: Panel) -> Windows:
     """Return the contexts that end before the test part, with what is known ahead of them."""
     windows = panel.windows(candidate.model.context + HORIZON)
     before = candidate.panel.before(candidate.split.test_start).table.times
-    return candidate.model.split(windows.ahead_within(HORIZON + 1, until=before.max() + HORIZON * STEP))[0]
+    return candidate.model.split(windows.ahead_within(HORIZON + 1, until=before.max() + (HORIZON + 1) * STEP))[0]
 
 
 def predicting_sees_no_future(candidate: Candidate) -> None:

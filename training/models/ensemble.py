@@ -144,7 +144,7 @@ class Ensemble(Forecaster):
         for feature in features:
             inner = feature.fit(inner).transform(inner)
         self.features, self.members = features, _build(_parts(self.members), MODELS)
-        late = self.prepare(validation) if validation is not None else None
+        late = self._transformed(validation) if validation is not None else None
         known = self._inner_ahead(self.known)
         for member in self.members:
             member.fit(
@@ -182,11 +182,14 @@ class Ensemble(Forecaster):
     def prepare(self, context: Windows) -> Windows:
         """Return the members' input: the windows with features, shorter by what the features eat.
 
-        Windows that shall be forecast from carry what is known ahead; features add to it what follows from it.
+        The windows carry what must be known ahead; features add to it what follows from it or from the time.
         """
+        return self._transformed(context.looking_ahead(self.horizon, self.known))
+
+    def _transformed(self, windows: Windows) -> Windows:
         for feature in self.features:
-            context = feature.transform(context)
-        return context
+            windows = feature.transform(windows)
+        return windows
 
     def _inner_ahead(self, known: tuple[str, ...]) -> tuple[str, ...]:
         """Return what the features make known ahead of the members where `known` is."""

@@ -7,6 +7,7 @@ import pytest
 
 from cluster.errors import InsufficientHistoryError
 from training.core.candidate import HORIZON, Candidate, easy_panel
+from training.core.future import future_of
 from training.core.panel import Panel
 from training.evaluation.backtest import LEVELS, backtest, seasonal_naive_mae
 from training.models import MODELS
@@ -30,7 +31,9 @@ def test_each_origin_is_forecast_as_it_would_have_been_then() -> None:
         rows = PANEL.frame[PANEL.frame["series_id"] == test.ids[n]]
         known = rows[rows["timestamp"] <= test.origins[n]]
         came = rows[rows["timestamp"].isin(test.timestamps[n])]
-        then = CANDIDATE.model.forecast(Panel(known, PANEL.schema), levels=LEVELS)
+        then = CANDIDATE.model.forecast(
+            Panel(known, PANEL.schema), future=future_of(PANEL, CANDIDATE.model.known), levels=LEVELS
+        )
         assert then.point[0] == pytest.approx(test.point[n], rel=1e-9)
         assert then.values[0] == pytest.approx(test.quantiles[n], rel=1e-9)
         assert np.array_equal(came[["emitted", "used"]].to_numpy(), test.actual[n])

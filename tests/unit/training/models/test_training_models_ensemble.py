@@ -25,7 +25,7 @@ from training.models.ensemble import Ensemble
 from training.models.ridge import Ridge
 from training.models.seasonal_naive import SeasonalNaive
 
-PANEL = easy_panel()
+PANEL = easy_panel().with_roles()
 SPLIT = chronological_split(PANEL)
 FEATURES: list[dict[str, Any]] = [
     {"name": "calendar"},
@@ -33,7 +33,7 @@ FEATURES: list[dict[str, Any]] = [
 ]
 MEMBERS: list[dict[str, Any]] = [
     {"name": "seasonal_naive", "params": {"season": 12}},
-    {"name": "ridge", "params": {"window": 20, "covariates": True}},
+    {"name": "ridge", "params": {"window": 20, "covariates": True, "ahead": None}},
     {"name": "seasonal_naive", "params": {"season": 5}},
 ]
 
@@ -116,7 +116,7 @@ def test_what_is_taken_can_be_built_again(ensemble: Ensemble) -> None:
     taken = Ensemble.of(ensemble.features, ensemble.members, columns=PANEL.schema.names)
     assert taken.params() == ensemble.params()
     assert build(MODELS, "ensemble", taken.params()).params() == taken.params()
-    assert taken.params()["members"][1]["params"] == {"window": 20, "alpha": 1e-3, "covariates": True}
+    assert taken.params()["members"][1]["params"] == {"window": 20, "alpha": 1e-3, "covariates": True, "ahead": None}
 
 
 def test_members_that_do_not_fit_together_are_refused(ensemble: Ensemble) -> None:
