@@ -37,12 +37,17 @@ def job() -> dict[str, Any]:
         "network": {
             "inputs": [0, 1, 2],
             "targets": TARGETS,
+            "known": 0,
+            "window": CONTEXT,
             "horizon": HORIZON,
             "hidden": [7, 5],
             "dense": 4,
             "dropout": 0.0,
             "anchor": "mean",
+            **{"rescale": False, "shared": False, "segment": 1, "skip": False},
         },
+        "known": [1],
+        "loss": "squared",
         "precision": "float32",
         "patience": 10,
         "batch_size": 16,
@@ -101,16 +106,22 @@ def plain_twin(weights: dict[str, Any]) -> PlainNet:
     return net
 
 
+def index_of(work: dict[str, Any], index: int) -> int:
+    return int(work["train"][index])
+
+
 def test_gathered_windows_are_the_plainly_cut_ones() -> None:
     work = job()
     table = WindowTable(work, torch.device("cpu"))
     chosen = np.random.default_rng(0).permutation(180)[:50]
-    context, future = table.gather(table.starts(chosen, training=True))
+    context, known, future = table.gather(table.starts(chosen, training=True))
     plain = Samples(work["table"], work["train"].tolist())
     for row, index in enumerate(chosen.tolist()):
         past, ahead = plain[index]
         torch.testing.assert_close(context[row], past, rtol=0, atol=0)
         torch.testing.assert_close(future[row], ahead, rtol=0, atol=0)
+        later = torch.tensor(work["table"][index_of(work, index) + CONTEXT :][:HORIZON, [1]])
+        torch.testing.assert_close(known[row], later, rtol=0, atol=0)
 
 
 def test_loop_takes_the_steps_of_a_plain_loop() -> None:

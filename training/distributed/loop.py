@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from cluster.errors import ConfigError, TrainingDiverged
 from training.core.component import State
@@ -26,13 +26,36 @@ EVALUATION_CHUNK = 1024
 Build = Callable[[Mapping[str, Any], torch.Generator], nn.Module]
 """Make a network from `job["network"]`, its first weights drawn from the generator, on the CPU.
 
-`network(rows, generator)` maps (B, context, K) to (B, horizon, T); dropout is drawn from the generator, and is off
-where that is None.
+`network(rows, known, masks)` maps the past (B, context, C) and what is known ahead (B, horizon, K) to
+(B, horizon, T); dropout is drawn from the masks, and is off where these are None.
 """
+
+LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "squared": nn.functional.mse_loss,
+    "absolute": nn.functional.l1_loss,
+    "huber": nn.functional.huber_loss,
+}
+"""What is minimised, by name; Huber's turns from squared to absolute at one unit of the table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Masks:
+    """Where a network draws its dropout from.
+
+    Parameters
+    ----------
+    generator
+        On the network's device.
+    common
+        Whether all windows of a batch share one mask: the batch is then forecast by one thinned network.
+    """
+
+    generator: torch.Generator
+    common: bool = False
 
 
 def train_network(run: Run, job: dict[str, Any], build: Build) -> State:
-    """Minimise the mean squared error of a network on windows; stop early; return the best weights.
+    """Minimise a network's loss on windows; stop early; return the best weights.
 
     Parameters
     ----------
@@ -42,8 +65,9 @@ def train_network(run: Run, job: dict[str, Any], build: Build) -> State:
         the same decision.
     job
         `table` (R, K) float32, scaled; `train`, `validation` first rows of windows, the latter maybe empty;
-        `context`, `horizon` in rows; `targets` columns of the table to forecast; `network` for `build`;
-        `precision` auto, float32 or bfloat16; `patience` in epochs; and the numbers of a `TrainingPlan`:
+        `context`, `horizon` in rows; `targets` columns of the table to forecast; `known` columns that are known
+        over the horizon, maybe none; `network` for `build`; `loss` of `LOSSES`, for both parts; `precision` auto,
+        float32 or bfloat16; `patience` in epochs; and the numbers of a `TrainingPlan`:
         `batch_size`, `stride`, `max_epochs`, `learning_rate`, `seed`.
     build
         Makes the network.
@@ -83,13 +107,13 @@ class Training:
         self._plan = TrainingPlan(
             windows=len(job["train"]), world_size=run.world_size, **{name: job[name] for name in names}
         )
-        self._patience = job["patience"]
+        self._patience, self._loss = job["patience"], LOSSES[job["loss"]]
         self._device = pick_device()
         self._half = use_bfloat16(job["precision"], self._device)
         self._batches = WindowTable(job, self._device)
         self._validation = job["validation"]
         self._network = build(job["network"], torch.Generator().manual_seed(job["seed"])).to(self._device)
-        self._parallel = _parallel(self._network, self._device) if run.world_size > 1 else self._network
+        self._gradients = FlatGradients(self._network, run.world_size)
         self._optimiser = torch.optim.Adam(self._network.parameters(), lr=job["learning_rate"], fused=True)
         self._best = _copied(self._network)
         self.epoch = 0
@@ -128,22 +152,23 @@ class Training:
     def _learn(self) -> float:
         """Go through the epoch's batches; return the mean loss over all workers."""
         plan, epoch = self._plan, self.epoch
-        dropout = torch.Generator(self._device).manual_seed(plan.dropout_seed(epoch, self._rank))
+        masks = Masks(generator=torch.Generator(self._device).manual_seed(plan.dropout_seed(epoch, self._rank)))
         batches = self._batches.starts(plan.order(epoch, self._rank), training=True)
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         for step, starts in enumerate(batches):
             self._optimiser.param_groups[0]["lr"] = plan.rate((epoch - 1) * plan.steps + step)
-            total += self._step(starts, dropout)
+            total += self._step(starts, masks)
         return float(_summed(total)) / (plan.steps * self._world_size)
 
-    def _step(self, starts: Tensor, dropout: torch.Generator) -> Tensor:
-        context, future = self._batches.gather(starts)
+    def _step(self, starts: Tensor, masks: Masks) -> Tensor:
+        context, known, future = self._batches.gather(starts)
         with self._autocast():
-            forecast = self._parallel(context, dropout)
-        loss = nn.functional.mse_loss(forecast, future)
-        self._optimiser.zero_grad()
+            forecast = self._network(context, known, masks)
+        loss = self._loss(forecast, future)
+        self._gradients.clear()
         loss.backward()  # type: ignore[no-untyped-call]  # torch ships it without types
-        nn.utils.clip_grad_norm_(self._network.parameters(), CLIP_NORM)
+        self._gradients.average()
+        self._gradients.clip(CLIP_NORM)
         self._optimiser.step()
         return loss.detach()
 
@@ -154,10 +179,10 @@ class Training:
         sums = torch.zeros(2, dtype=torch.float64, device=self._device)
         for first in range(0, len(share), EVALUATION_CHUNK):
             starts = self._batches.starts(share[first : first + EVALUATION_CHUNK], training=False)
-            context, future = self._batches.gather(starts)
+            context, known, future = self._batches.gather(starts)
             with self._autocast():
-                forecast = self._network(context, None)
-            sums[0] += torch.square(forecast - future).sum(dtype=torch.float64)
+                forecast = self._network(context, known)
+            sums[0] += self._loss(forecast, future).double() * future.numel()
             sums[1] += future.numel()
         error, count = _summed(sums).tolist()
         return float(error / count)
@@ -225,16 +250,55 @@ class WindowTable:
         self._context = job["context"]
         self._offsets = torch.arange(job["context"] + job["horizon"], device=device)
         self._targets = torch.tensor(job["targets"], device=device)
+        self._known = torch.tensor(job["known"], dtype=torch.int64, device=device)
 
     def starts(self, chosen: Ints, *, training: bool) -> Tensor:
         """Return the first rows of chosen windows, on the device."""
         starts = self._train if training else self._validation
         return torch.from_numpy(starts[chosen]).to(self._table.device)
 
-    def gather(self, starts: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, context, K) and (B, horizon, T)."""
+    def gather(self, starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the past (B, context, C), what is known ahead (B, horizon, K), and the truth (B, horizon, T)."""
         rows = self._table[starts[:, None] + self._offsets]
-        return rows[:, : self._context], rows[:, self._context :, self._targets]
+        later = rows[:, self._context :]
+        return rows[:, : self._context], later[..., self._known], later[..., self._targets]
+
+
+class FlatGradients:
+    """All gradients of a network as views into one buffer: cleared, averaged and clipped in a few large operations.
+
+    Between workers that is one message a step, where one a layer would cost more in waiting than in bytes.
+
+    Parameters
+    ----------
+    network
+        Its parameters' gradients are replaced.
+    world_size
+        Workers that average them.
+    """
+
+    def __init__(self, network: nn.Module, world_size: int) -> None:
+        parameters = list(network.parameters())
+        self._all = torch.zeros(sum(each.numel() for each in parameters), device=parameters[0].device)
+        self._world_size = world_size
+        sizes = [each.numel() for each in parameters]
+        for parameter, piece in zip(parameters, torch.split(self._all, sizes), strict=True):
+            parameter.grad = piece.view_as(parameter)
+
+    def clear(self) -> None:
+        """Set them to zero; what a step computes is added."""
+        self._all.zero_()
+
+    def average(self) -> None:
+        """Take the mean over the workers."""
+        if self._world_size > 1:
+            dist.all_reduce(self._all)
+            self._all.div_(self._world_size)
+
+    def clip(self, limit: float) -> None:
+        """Shorten them to a norm of `limit` where they are longer."""
+        norm = torch.linalg.vector_norm(self._all)
+        self._all.mul_((limit / (norm + 1e-6)).clamp(max=1.0))  # 1e-6 as torch's own clipping adds
 
 
 def pick_device() -> torch.device:
@@ -250,10 +314,6 @@ def use_bfloat16(precision: str, device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     has = torch.cpu.get_capabilities()
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
-
-
-def _parallel(network: nn.Module, device: torch.device) -> nn.Module:
-    return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
 
 
 def _summed(values: Tensor) -> Tensor:

@@ -10,16 +10,20 @@ import numpy as np
 from cluster.errors import ConfigError
 from training.core.component import State
 from training.core.estimator import Forecaster, Tags
-from training.core.parameters import real, whole
+from training.core.parameters import flag, real, whole
 from training.core.runner import Run, Runner
 from training.core.space import Choice, Real, Space, Whole
 from training.core.windows import Floats, Windows
 from training.distributed.local import LocalRunner
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.distributed.loop import Masks
     from training.models.lstm_network import LSTMNetwork
 
 ANCHORS = ("none", "last", "mean")
+LOSSES = ("squared", "absolute", "huber")
 PRECISIONS = ("auto", "float32", "bfloat16")
 CHUNK_WINDOWS = 1024
 """Windows gathered or forecast at a time: some tens of megabytes, however many are asked for."""
@@ -30,8 +34,13 @@ class LSTM(Forecaster):
 
     Columns are standardised by the rows of the training windows. With an anchor the targets enter as differences
     from their window's mean or last value and the forecast is such a difference, in units of its own spread: the
-    level of a series, which drifts, needs no learning. Adam minimises the mean squared error; training stops when
-    the validation loss has not improved for `patience` epochs, and the best weights are kept.
+    level of a series, which drifts, needs no learning. What is known of a step ahead enters the dense layer for
+    that step. Adam minimises the loss; training stops when the validation loss has not improved for `patience`
+    epochs, and the best weights are kept.
+
+    For many rows back and many steps ahead, `rescale`, `shared`, `skip` and a `segment` of some twelfth of the
+    window make it both better and many times faster: each target alone is then a series of its own, which starts
+    from a linear forecast and takes few recurrent steps.
 
     Parameters
     ----------
@@ -46,8 +55,23 @@ class LSTM(Forecaster):
     channels
         Columns it reads; all when None. Fewer, well chosen, forecast better: columns that add nothing are learned
         by heart.
+    ahead
+        Which of the columns that are known ahead it reads over the horizon; all when None.
     anchor
         `mean` or `last` of the window, or `none`.
+    rescale
+        Whether targets are also divided by their standard deviation within the window, and the forecast multiplied
+        by it: for series whose swings grow and shrink. Needs an anchor.
+    shared
+        Whether one network forecasts each target from its own past, beside the channels that are no targets.
+        False lets targets see each other.
+    segment
+        Rows in one recurrent step, a divisor of the window.
+    skip
+        Whether a linear forecast from the target's own past is added.
+    loss
+        What is minimised: `squared` for the mean, `absolute` for the median, which outliers do not move, `huber`
+        between them. The validation loss is of the same kind.
     learning_rate
         Adam's, at the peak of the cycle, for a batch of 32; a batch of B gets it times sqrt(B / 32).
     batch_size
@@ -67,12 +91,14 @@ class LSTM(Forecaster):
     References
     ----------
     Hochreiter and Schmidhuber (1997), Long Short-Term Memory; Srivastava et al. (2014), Dropout; Kingma and Ba
-    (2015), Adam; Kim et al. (2022), Reversible Instance Normalization, for the mean as anchor. Ours subtracts the
-    window's level from targets alone and leaves their spread, which is information here.
+    (2015), Adam; Kim et al. (2022), Reversible Instance Normalization: ours has no affine part, normalises targets
+    alone, and leaves their spread unless asked, since that is information too; Nie et al. (2023), A Time Series is
+    Worth 64 Words, for segments and shared channels; Lin et al. (2023), SegRNN, for segments as recurrent steps;
+    Gal and Ghahramani (2016), Dropout as a Bayesian Approximation, for `samples`.
     """
 
     name: ClassVar[str] = "lstm"
-    tags: ClassVar[Tags] = Tags(backend="torch", seeded=True)
+    tags: ClassVar[Tags] = Tags(backend="torch", seeded=True, known_future=True, past_covariates=True, static=True)
 
     def __init__(
         self,
@@ -82,7 +108,13 @@ class LSTM(Forecaster):
         dense: int = 32,
         dropout: float = 0.2,
         channels: Sequence[str] | None = None,
+        ahead: Sequence[str] | None = None,
         anchor: str = "mean",
+        rescale: bool = False,
+        shared: bool = False,
+        segment: int = 1,
+        skip: bool = False,
+        loss: str = "squared",
         learning_rate: float = 1e-3,
         batch_size: int = 256,
         stride: int = 4,
@@ -96,7 +128,11 @@ class LSTM(Forecaster):
         self.dense = whole("dense", dense, low=1)
         self.dropout = real("dropout", dropout, low=0, high=0.9)
         self.channels = None if channels is None else tuple(channels)
+        self.ahead = None if ahead is None else tuple(ahead)
         self.anchor = _one_of("anchor", anchor, ANCHORS)
+        self.rescale, self.shared = flag("rescale", rescale), flag("shared", shared)
+        self.segment, self.skip = whole("segment", segment, low=1, high=self.window), flag("skip", skip)
+        self.loss = _one_of("loss", loss, LOSSES)
         self.learning_rate = real("learning_rate", learning_rate, low=0, above=True)
         self.batch_size = whole("batch_size", batch_size, low=1)
         self.stride = whole("stride", stride, low=1)
@@ -104,9 +140,22 @@ class LSTM(Forecaster):
         self.patience = whole("patience", patience, low=1)
         self.precision = _one_of("precision", precision, PRECISIONS)
         self.seed = whole("seed", seed, low=0)
+        self._check_together()
+
+    def _check_together(self) -> None:
         if not self.hidden or self.channels == ():
             empty = "hidden" if not self.hidden else "channels"
             raise ConfigError(f"parameter '{empty}': got none, expected one or more", parameter=empty)
+        if self.window % self.segment:
+            raise ConfigError(
+                f"parameter 'segment': got {self.segment}, expected a divisor of the window, {self.window}",
+                parameter="segment",
+            )
+        if self.rescale and self.anchor == "none":
+            raise ConfigError(
+                "parameter 'rescale': got True without an anchor, expected anchor='mean' or 'last' with it",
+                parameter="rescale",
+            )
 
     @classmethod
     def example_params(cls) -> dict[str, Any]:
@@ -144,24 +193,95 @@ class LSTM(Forecaster):
             "context": self.window,
             "horizon": self.horizon,
             "targets": [columns.index(name) for name in self.targets],
+            "known": [columns.index(name) for name in self.known],
             "network": self._network_spec(),
             **{name: getattr(self, name) for name in ("batch_size", "stride", "max_epochs", "patience")},
-            **{name: getattr(self, name) for name in ("learning_rate", "precision", "seed")},
+            **{name: getattr(self, name) for name in ("loss", "learning_rate", "precision", "seed")},
         }
         learned = (runner or LocalRunner()).run(train_lstm, job, backend="torch")
         self.relearn({"mean": mean, "scale": scale, **learned})
 
     def predict_windows(self, context: Windows) -> Floats:
         """Return (N, H, T), computed in chunks."""
+        out = np.empty((len(context), self.horizon, len(self.targets)))
+        for rows, inputs in self._scaled(context):
+            out[rows] = self._forecast(inputs)
+        return out
+
+    def samples(self, context: Windows, *, count: int = 100, seed: int = 0) -> Floats:
+        """Return (S, N, H, T) forecasts with dropout left on, in the targets' units: Monte-Carlo dropout.
+
+        A draw is one thinned network that forecasts all windows: its masks follow from `seed` and the draw's
+        number alone, so that other windows in the batch change nothing, and the draws of two contexts, such as
+        two scenarios, may be subtracted one by one. Beside the S x N x H x T numbers that are returned, memory
+        does not grow with `count` or the windows.
+
+        Parameters
+        ----------
+        context
+            As for `predict`.
+        count
+            S, draws, 1 or more.
+        seed
+            Of the masks.
+
+        Raises
+        ------
+        ConfigError
+            The network has no dropout, so that all draws would be the same.
+        """
+        context, draws = self.ready(context), range(self._draws(count, 1))
+        out = np.empty((count, len(context), self.horizon, len(self.targets)))
+        for rows, inputs in self._scaled(context):
+            for draw in draws:
+                out[draw, rows] = self._forecast(inputs, _masks(seed, draw))
+        return out
+
+    def spread(self, context: Windows, *, count: int = 100, seed: int = 0) -> Floats:
+        """Return (N, H, T) the standard deviation of `samples`, without keeping these; `count` is 2 or more."""
+        context, draws = self.ready(context), range(self._draws(count, 2))
+        out = np.empty((len(context), self.horizon, len(self.targets)))
+        for rows, inputs in self._scaled(context):
+            first = self._forecast(inputs, _masks(seed, 0))
+            total, squares = np.zeros_like(first), np.zeros_like(first)
+            for draw in draws[1:]:
+                difference = self._forecast(inputs, _masks(seed, draw)) - first
+                total += difference
+                squares += np.square(difference)
+            out[rows] = np.sqrt((squares - np.square(total) / count).clip(0) / (count - 1))
+        return out
+
+    def _draws(self, count: int, low: int) -> int:
+        if round(self.dropout * 256) == 0:  # as the network rounds it
+            raise ConfigError(
+                f"parameter 'dropout': got {self.dropout:g}, expected 1/256 or more: without dropout all draws "
+                "are the same; fit with dropout, such as 0.2",
+                parameter="dropout",
+            )
+        return whole("count", count, low=low)
+
+    def _scaled(self, context: Windows) -> Iterator[tuple[slice, tuple[Tensor, Tensor]]]:
+        """Yield chunks as the network reads them: the past (B, L, C) and what is known ahead (B, H, K)."""
         import torch
 
         columns = self._read_columns()
-        picked = [columns.index(name) for name in self.targets]
-        out = np.empty((len(context), self.horizon, len(self.targets)))
+        picked = [columns.index(name) for name in self.known]
+        for start in range(0, len(context), CHUNK_WINDOWS):
+            rows = slice(start, start + CHUNK_WINDOWS)
+            chunk = context[rows]
+            past = (chunk.select(columns) - self._mean) / self._scale
+            known = np.empty((len(past), self.horizon, 0))
+            if picked and chunk.ahead is not None:
+                known = (chunk.ahead.select(self.known) - self._mean[picked]) / self._scale[picked]
+            yield rows, (torch.from_numpy(past.astype(np.float32)), torch.from_numpy(known.astype(np.float32)))
+
+    def _forecast(self, inputs: tuple[Tensor, Tensor], masks: Masks | None = None) -> Floats:
+        """Return (B, H, T) in the targets' units."""
+        import torch
+
         with torch.inference_mode():
-            for rows, chunk in _chunks(context):
-                values = (chunk.select(columns) - self._mean) / self._scale
-                out[rows] = self._network(torch.from_numpy(values.astype(np.float32))).numpy()
+            out = self._network(*inputs, masks).numpy().astype(np.float64)
+        picked = [self._read_columns().index(name) for name in self.targets]
         forecast: Floats = out * self._scale[picked] + self._mean[picked]
         return forecast
 
@@ -182,20 +302,19 @@ class LSTM(Forecaster):
         self._network.eval()
 
     def _read_columns(self) -> tuple[str, ...]:
-        """Return the table's columns: what is read, then targets that are only forecast."""
-        channels = self.channels or self.columns
-        return channels + tuple(name for name in self.targets if name not in channels)
+        """Return the table's columns: what is read, then targets that are only forecast, then what is known."""
+        return tuple(dict.fromkeys((*(self.channels or self.columns), *self.targets, *self.known)))
 
     def _network_spec(self) -> dict[str, Any]:
         columns = self._read_columns()
         return {
             "inputs": list(range(len(self.channels or self.columns))),
             "targets": [columns.index(name) for name in self.targets],
+            "known": len(self.known),
             "horizon": self.horizon,
             "hidden": list(self.hidden),
-            "dense": self.dense,
-            "dropout": self.dropout,
-            "anchor": self.anchor,
+            **{name: getattr(self, name) for name in ("window", "dense", "dropout", "anchor")},
+            **{name: getattr(self, name) for name in ("rescale", "shared", "segment", "skip")},
         }
 
     def _scaling(self, train: Windows, columns: tuple[str, ...]) -> tuple[Floats, Floats]:
@@ -205,10 +324,14 @@ class LSTM(Forecaster):
         """
         rows = train.rows[_covered(train)][:, train.positions(columns)]
         mean, scale = rows.mean(axis=0), rows.std(axis=0)
+        picked = [columns.index(name) for name in self.targets]
         if self.anchor != "none":
-            picked = [columns.index(name) for name in self.targets]
-            scale[picked] = np.sqrt(sum(self._squares(chunk) for _, chunk in _chunks(train)) / len(train))
-        scale[scale < 1e-9 * np.maximum(1.0, np.abs(mean))] = 1.0  # a constant column says nothing
+            starts = range(0, len(train), CHUNK_WINDOWS)
+            squares = sum(self._squares(train[start : start + CHUNK_WINDOWS]) for start in starts)
+            scale[picked] = np.sqrt(squares / len(train))
+        still = scale < 1e-9 * np.maximum(1.0, np.abs(mean))
+        scale[still] = np.inf  # what never moved taught nothing: should it move one day, it is not looked at
+        scale[picked] = np.where(still[picked], 1.0, scale[picked])
         return mean, scale
 
     def _squares(self, windows: Windows) -> Floats:
@@ -227,18 +350,22 @@ def train_lstm(run: Run, job: dict[str, Any]) -> State:
     return train_network(run, job, build_network)
 
 
+def _masks(seed: int, draw: int) -> Masks:
+    """Return the masks of one draw, the same at each call."""
+    import torch
+
+    from training.distributed.loop import Masks
+
+    own = int(np.random.SeedSequence([seed, draw]).generate_state(1)[0])
+    return Masks(generator=torch.Generator().manual_seed(own), common=True)
+
+
 def _covered(windows: Windows) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Return (R,) whether a row belongs to any of the windows."""
     edges = np.zeros(len(windows.rows) + 1, dtype=np.int64)
     np.add.at(edges, windows.starts, 1)
     np.add.at(edges, windows.starts + windows.length, -1)
     return np.cumsum(edges[:-1]) > 0
-
-
-def _chunks(windows: Windows) -> Iterator[tuple[slice, Windows]]:
-    for start in range(0, len(windows), CHUNK_WINDOWS):
-        rows = slice(start, start + CHUNK_WINDOWS)
-        yield rows, windows[rows]
 
 
 def _one_of(name: str, got: str, known: tuple[str, ...]) -> str:

@@ -15,7 +15,7 @@ from training.core.component import State
 from training.core.runner import Run
 from training.distributed.checkpoints import CheckpointFolder
 from training.distributed.local import LocalRunner
-from training.distributed.loop import use_bfloat16
+from training.distributed.loop import LOSSES, Masks, use_bfloat16
 from training.models.lstm import train_lstm
 from training.models.lstm_network import drop
 
@@ -31,7 +31,8 @@ def tiny_job(**changed: Any) -> Job:
     """A noisy sine wave, 5 steps back, 2 ahead."""
     random = np.random.default_rng(0)
     wave = np.sin(np.arange(400) / 6) + random.normal(scale=0.1, size=400)
-    network = {"inputs": [0], "targets": [0], "horizon": 2, "hidden": [6, 4], "dense": 4, "dropout": 0.2}
+    network = {"inputs": [0], "targets": [0], "known": 0, "window": 5, "horizon": 2, "hidden": [6, 4], "dense": 4}
+    network |= {"dropout": 0.2, "anchor": "none", "rescale": False, "shared": False, "segment": 1, "skip": False}
     job: Job = {
         "table": wave[:, None].astype(np.float32),
         "train": np.arange(280),
@@ -39,7 +40,9 @@ def tiny_job(**changed: Any) -> Job:
         "context": 5,
         "horizon": 2,
         "targets": [0],
-        "network": {**network, "anchor": "none"},
+        "known": [],
+        "network": network,
+        "loss": "squared",
         "precision": "float32",
         "patience": 10,
         "batch_size": 32,
@@ -158,11 +161,29 @@ def test_workers_need_torch_distributed() -> None:
         train_lstm(LonelyRun(), tiny_job())
 
 
+def seeded(*, common: bool = False) -> Masks:
+    return Masks(generator=torch.Generator().manual_seed(0), common=common)
+
+
 @pytest.mark.parametrize("ratio", [0.2, 0.5])
 def test_dropout_drops_its_share_and_keeps_the_mean(ratio: float) -> None:
     ones = torch.ones(50, 40, 31)
-    dropped = drop(ones, ratio, torch.Generator().manual_seed(0))
+    dropped = drop(ones, ratio, seeded())
     assert float((dropped == 0).float().mean()) == pytest.approx(ratio, abs=0.01)
     assert float(dropped.mean()) == pytest.approx(1, abs=0.02)
-    torch.testing.assert_close(dropped, drop(ones, ratio, torch.Generator().manual_seed(0)), rtol=0, atol=0)
+    torch.testing.assert_close(dropped, drop(ones, ratio, seeded()), rtol=0, atol=0)
     assert drop(ones, ratio, None) is ones
+
+
+def test_common_mask_thins_all_windows_alike() -> None:
+    dropped = drop(torch.ones(50, 40, 31), 0.3, seeded(common=True))
+    assert float((dropped[0] == 0).float().mean()) == pytest.approx(0.3, abs=0.05)
+    torch.testing.assert_close(dropped, dropped[:1].expand(50, -1, -1), rtol=0, atol=0)
+    few = drop(torch.ones(3, 40, 31), 0.3, seeded(common=True))
+    torch.testing.assert_close(few, dropped[:3], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("loss", "expected"), [("squared", 4.625), ("absolute", 1.75), ("huber", 1.3125)])
+def test_losses_are_what_they_are_called(loss: str, expected: float) -> None:
+    errors = torch.tensor([0.5, -3.0])
+    assert float(LOSSES[loss](errors, torch.zeros(2))) == pytest.approx(expected)
