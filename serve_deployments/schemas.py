@@ -48,6 +48,11 @@ class Series(_Wire):
         max_length=MAX_COLUMNS,
         description="column name -> numbers, one a row, in the unit that GET /api/models tells",
     )
+    future: dict[Annotated[str, Field(max_length=MAX_NAME)], Numbers] | None = Field(
+        default=None,
+        max_length=MAX_COLUMNS,
+        description="column that the model knows ahead -> numbers, one for each step of its whole horizon",
+    )
 
 
 class ForecastRequest(_Wire):
@@ -127,6 +132,7 @@ class ModelInfo(_Wire):
     context: int = Field(description="rows of history that a series needs")
     frequency: str
     columns: list[ColumnInfo]
+    known: list[str] = Field(description="columns that each series' `future` must hold")
     members: list[str]
     metrics: dict[str, float]
 

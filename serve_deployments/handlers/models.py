@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from cluster.errors import SignatureMismatch, UnknownNameError
 from training.core.artifact import load_artifact
 from training.core.schema import Column, Schema
-from training.core.windows import Floats, Windows, future_times
+from training.core.windows import Windows, future_times
 from training.models import MODELS
 from training.models.ensemble import Ensemble
 
@@ -60,6 +60,7 @@ class LoadedModel:
                 {"name": c.name, "unit": c.unit, "kind": c.kind, "low": c.low, "high": c.high}
                 for c in self.schema.columns
             ],
+            "known": list(self.ensemble.known),
             "members": [member.name for member in self.ensemble.members],
             "metrics": {name: value for name, value in self.metrics.items() if np.isfinite(value)},
         }
@@ -144,17 +145,23 @@ def _unknown(kind: str, field: str, got: str, known: Mapping[str, Any]) -> Unkno
 
 def probe(model: LoadedModel) -> Windows:
     """Return a context in the middle of the schema's ranges, to see whether the model answers."""
-    rows = model.ensemble.context
-    row = np.array([_middle(column) for column in model.schema.columns])
-    origin = np.array([PROBE_ORIGIN], dtype="datetime64[ns]")
-    values: Floats = np.tile(row, (rows, 1))
+    context = _middling(model, model.schema.names, model.ensemble.context, np.datetime64(PROBE_ORIGIN, "ns"))
+    known = model.ensemble.known
+    if not known:
+        return context
+    return replace(context, ahead=_middling(model, known, model.ensemble.horizon, context.last_times[0]))
+
+
+def _middling(model: LoadedModel, names: tuple[str, ...], rows: int, after: np.datetime64) -> Windows:
+    """Return one window of the middles of some columns' ranges."""
+    row = np.array([_middle(model.schema.column(name)) for name in names])
     return Windows(
-        rows=values,
-        times=future_times(origin, rows, model.schema.frequency)[0],
+        rows=np.tile(row, (rows, 1)),
+        times=future_times(np.array([after]), rows, model.schema.frequency)[0],
         segments=np.array([0, rows], dtype=np.int64),
         starts=np.zeros(1, dtype=np.int64),
         length=rows,
-        columns=model.schema.names,
+        columns=names,
         series=("probe",),
         frequency=model.schema.frequency,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -14,7 +14,7 @@ from serve_deployments.handlers.models import LoadedModel
 from serve_deployments.schemas import ForecastRequest, Series
 from training.core.estimator import DEFAULT_LEVELS, check_horizon
 from training.core.prediction import check_levels
-from training.core.validation import ID, TIME, check
+from training.core.validation import ID, TIME, check, check_values
 from training.core.windows import Windows
 
 # datetime64[ns] ends in 2262; a horizon must fit behind the last row.
@@ -61,12 +61,16 @@ def validate(request: ForecastRequest, model: LoadedModel) -> Job:
     _check_ids(request.series)
     for at, series in enumerate(request.series):
         _check_shape(at, series, model)
+        _check_future(at, series, model)
     frame, rows = _frame(request.series, model), model.ensemble.context
     try:
         check(frame, model.schema, minimum_rows=rows)
     except (DataError, InsufficientHistoryError) as error:
         raise _placed(error, request.series) from error
-    return Job(context=_context(request.series, frame, model, rows), steps=steps, levels=levels)
+    context = _context(request.series, frame, model, rows)
+    if model.ensemble.known:
+        context = replace(context, ahead=_ahead(request.series, context, model))
+    return Job(context=context, steps=steps, levels=levels)
 
 
 def _steps(asked: int | None, fitted: int) -> int:
@@ -117,6 +121,53 @@ def _check_shape(at: int, series: Series, model: LoadedModel) -> None:
                 f"{len(numbers)} values",
                 f"{len(series.timestamps)} values, one a timestamp",
             )
+
+
+def _check_future(at: int, series: Series, model: LoadedModel) -> None:
+    place, given = f"body.series[{at}].future", series.future or {}
+    known, horizon = model.ensemble.known, model.ensemble.horizon
+    for name in known:
+        if name not in given:
+            raise _shape_error("a future column is missing", f"{place}.{name}", "nothing", f"{horizon} numbers")
+    for name, numbers in given.items():
+        if name not in known:
+            expected = ", ".join(known) or "no future: this model knows nothing ahead"
+            raise _shape_error("a future column is unknown", f"{place}.{name[:100]}", name[:100], expected)
+        if len(numbers) != horizon:
+            raise _shape_error(
+                "a future column does not span the model's horizon",
+                f"{place}.{name}",
+                f"{len(numbers)} values",
+                f"{horizon} values, one a step",
+            )
+
+
+def _ahead(series: Sequence[Series], context: Windows, model: LoadedModel) -> Windows:
+    """Return what is known of the rows that follow each context; raise DataError at an impossible value."""
+    horizon, known = model.ensemble.horizon, model.ensemble.known
+    times = context.future_times(horizon).reshape(-1)
+    futures = [each.future or {} for each in series]
+    columns = {name: np.concatenate([np.asarray(each[name], dtype=float) for each in futures]) for name in known}
+    frame = pd.DataFrame({TIME: times} | columns)
+    for name in known:
+        try:
+            check_values(frame, model.schema.column(name))
+        except DataError as error:
+            at, local = divmod(int(error.context["row"]), horizon)
+            field = f"body.series[{at}].future.{name}[{local}]"
+            what, got = error.message.partition(":")[0], error.context["got"]
+            raise DataError.at(what, got=got, expected=error.context["expected"], field=field) from error
+    offsets = np.arange(len(series) + 1, dtype=np.int64) * horizon
+    return Windows(
+        rows=frame[list(known)].to_numpy(),
+        times=times,
+        segments=offsets,
+        starts=offsets[:-1],
+        length=horizon,
+        columns=known,
+        series=context.series,
+        frequency=context.frequency,
+    )
 
 
 def _shape_error(what: str, field: str, got: str, expected: str) -> SchemaError:

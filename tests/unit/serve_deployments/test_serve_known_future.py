@@ -1,0 +1,109 @@
+"""A model that knows columns ahead: requests bring them, and each fault has its place."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cluster.errors import UserError
+from serve_deployments.handlers import forecast
+from serve_deployments.handlers.models import LoadedModel, probe
+from serve_deployments.handlers.validate import validate
+from serve_deployments.schemas import read_request
+from training.core.future import future_of
+from training.core.panel import Panel
+from training.core.splits import chronological_split
+from training.models.ensemble import Ensemble
+
+HORIZON = 6
+
+
+@pytest.fixture(scope="module")
+def panel(hourly: Panel) -> Panel:
+    return hourly.with_roles(known=["AT"])
+
+
+@pytest.fixture(scope="module")
+def model(panel: Panel) -> LoadedModel:
+    ensemble = Ensemble(
+        features=[{"name": "calendar"}],
+        members=[
+            {"name": "ridge", "params": {"window": 24, "ahead": ["AT"]}},
+            {"name": "seasonal_naive", "params": {"season": 24}},
+        ],
+    )
+    ensemble.fit_panel(panel, horizon=HORIZON, split=chronological_split(panel))
+    return LoadedModel(name="nox", version="1.0.0", ensemble=ensemble, schema=panel.schema, metrics={})
+
+
+@pytest.fixture
+def history(panel: Panel) -> Panel:
+    times = np.sort(panel.frame["timestamp"].unique())
+    return panel.before(times[-HORIZON])
+
+
+@pytest.fixture
+def body(panel: Panel, history: Panel) -> dict[str, Any]:
+    series = []
+    for name, rows in history.frame.groupby("series_id", sort=False):
+        later = panel.frame[panel.frame["series_id"] == name].tail(HORIZON)
+        series.append(
+            {
+                "series_id": name,
+                "timestamps": [time.isoformat() for time in rows["timestamp"]],
+                "values": {column: rows[column].astype(float).tolist() for column in panel.schema.names},
+                "future": {"AT": later["AT"].tolist()},
+            }
+        )
+    return {"model": "nox", "series": series}
+
+
+def test_a_request_is_answered_as_the_model_forecasts(
+    model: LoadedModel, body: dict[str, Any], panel: Panel, history: Panel
+) -> None:
+    job = validate(read_request(body), model)
+    served = forecast.describe(model, job, forecast.whole(model, job.context))
+    direct = model.ensemble.forecast(history, future=future_of(panel, ["AT"]))
+    np.testing.assert_array_equal(served.point, direct.point)
+    assert model.ensemble.known == ("AT",)
+    assert model.info(default=True)["known"] == ["AT"]
+
+
+def test_what_is_known_travels_with_a_batch(model: LoadedModel, body: dict[str, Any]) -> None:
+    ones = [dict(body, series=[series]) for series in body["series"]]
+    contexts = [forecast.compact(validate(read_request(one), model).context) for one in ones]
+    together = forecast.each(lambda windows: forecast.whole(model, windows), contexts)
+    alone = [forecast.whole(model, context) for context in contexts]
+    for got, expected in zip(together, alone, strict=True):
+        np.testing.assert_allclose(np.asarray(got), expected, rtol=1e-12)
+    assert np.isfinite(forecast.whole(model, probe(model))).all()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "field", "words"),
+    [
+        (lambda series: series.pop("future"), "future.AT", "a future column is missing"),
+        (lambda series: series["future"].update(AT=[1.0]), "future.AT", "got 1 values, expected 6 values"),
+        (lambda series: series["future"].update(DAY=[1.0] * 6), "future.DAY", "a future column is unknown"),
+        (lambda series: series["future"]["AT"].__setitem__(4, 99.0), "future.AT[4]", "a value is impossible"),
+    ],
+)
+def test_faults_have_their_place(
+    model: LoadedModel, body: dict[str, Any], spoil: Any, field: str, words: str
+) -> None:
+    bad = deepcopy(body)
+    spoil(bad["series"][1])
+    with pytest.raises(UserError, match=words) as caught:
+        validate(read_request(bad), model)
+    assert caught.value.context["field"] == f"body.series[1].{field}"
+
+
+def test_a_model_that_knows_nothing_ahead_refuses_a_future(model: LoadedModel, body: dict[str, Any]) -> None:
+    naive = model.ensemble.members[1]
+    plain = Ensemble.of([], [naive], columns=naive.columns)
+    other = LoadedModel(name="nox", version="2.0.0", ensemble=plain, schema=model.schema, metrics={})
+    with pytest.raises(UserError, match="knows nothing ahead"):
+        validate(read_request(body), other)
