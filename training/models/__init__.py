@@ -6,11 +6,16 @@ from training.core.estimator import Forecaster
 MODELS: Catalog[Forecaster] = Catalog(
     "model",
     {
+        "auto_arima": "training.models.auto_arima:AutoARIMA",
+        "auto_ets": "training.models.auto_ets:AutoETS",
+        "channel_ridge": "training.models.channel_ridge:ChannelRidge",
         "ensemble": "training.models.ensemble:Ensemble",
         "lstm": "training.models.lstm:LSTM",
+        "prophet": "training.models.prophet:Prophet",
         "ridge": "training.models.ridge:Ridge",
         "seasonal_mean": "training.models.seasonal_mean:SeasonalMean",
         "seasonal_naive": "training.models.seasonal_naive:SeasonalNaive",
+        "theta": "training.models.theta:Theta",
         "xgboost": "training.models.gradient_boosting:GradientBoosting",
     },
 )
