@@ -179,6 +179,35 @@ class Ensemble(Forecaster):
         self._intervals = None  # they belonged to other weights
         return self
 
+    def take_weights(self, weights: Sequence[float]) -> Self:
+        """Take weights that were chosen elsewhere, such as on backtests, in place of those of `weigh`.
+
+        Parameters
+        ----------
+        weights
+            (M,) in the members' order, not negative, with a sum above 0; scaled to 1.
+
+        Raises
+        ------
+        ConfigError
+            They are not such weights.
+        """
+        self._need_fit()
+        given = np.asarray(weights, dtype=np.float64)
+        if (
+            given.shape != (len(self.members),)
+            or not np.isfinite(given).all()
+            or given.min() < 0
+            or not given.sum()
+        ):
+            raise ConfigError(
+                f"weights: got {list(weights)}, expected {len(self.members)} numbers of 0 or more, not all 0",
+                parameter="weights",
+            )
+        self._weights = given / given.sum()
+        self._intervals = None  # they belonged to other weights
+        return self
+
     def prepare(self, context: Windows) -> Windows:
         """Return the members' input: the windows with features, shorter by what the features eat.
 
