@@ -32,6 +32,13 @@ def flag(name: str, got: Any) -> bool:
     return got
 
 
+def one_of(name: str, got: Any, known: tuple[str, ...]) -> str:
+    """Return `got`; raise ConfigError unless it is one of `known`."""
+    if got not in known:
+        raise _refusal(name, got, f"one of {', '.join(known)}")
+    return str(got)
+
+
 def _range(low: float, high: float | None, *, above: bool = False) -> str:
     start = f"{'above' if above else 'at least'} {low:g}"
     return start if high is None else f"{start}, at most {high:g}"

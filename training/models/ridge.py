@@ -7,18 +7,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from training.core.attribution import Attribution, Explains
 from training.core.component import State
 from training.core.estimator import Forecaster, Tags
 from training.core.parameters import real, whole
 from training.core.runner import Runner
 from training.core.space import Choice, Real, Space, Whole
 from training.core.windows import Floats, Windows
+from training.models.normal_equations import NormalEquations
 
 CHUNK_ROWS = 4096
 """Windows gathered at a time: some megabytes, which stay in the processor's cache, whatever the series' length."""
 
 
-class Ridge(Forecaster):
+class Ridge(Forecaster, Explains):
     """Linear in the last `window` values of all targets, and in the newest row's other columns where asked.
 
     The last value is subtracted from inputs and outputs, so that the level of a series needs no learning and a
@@ -86,12 +88,14 @@ class Ridge(Forecaster):
         runner: Runner | None,  # noqa: ARG002 - and no loop to run
     ) -> None:
         """Solve the normal equations of the training windows."""
-        sums = _Moments()
+        sums, lasts = NormalEquations(), np.zeros(len(self.targets))
         for chunk in _chunks(train):
             context, actual = self.split(chunk)
             last = context.tail(1).select(self.targets)
             sums.add(self._inputs(context), (actual - last).reshape(len(chunk), -1))
+            lasts += last.sum(axis=(0, 1))
         self._weights, self._intercept = sums.solve(self.alpha)
+        self._usual, self._usual_last = sums.means[0], lasts / len(train)
 
     def predict_windows(self, context: Windows) -> Floats:
         """Return (N, H, T): the last value plus the forecast difference."""
@@ -116,47 +120,38 @@ class Ridge(Forecaster):
             parts.append(context.ahead.select(self.known).reshape(len(context), -1))
         return np.hstack(parts)
 
+    def contributions(self, context: Windows) -> Attribution:
+        """Explain forecasts by what each column adds where it differs from its mean in training; exact."""
+        point = self.predict(context)  # says what is wrong with the windows
+        context = context.tail(self.context).looking_ahead(self.horizon, self.known)
+        off, sources = self._inputs(context) - self._usual, np.array(self._sources())
+        columns = tuple(dict.fromkeys(self._sources()))
+        values = np.empty((*point.shape, len(columns)))
+        for at, column in enumerate(columns):
+            of = sources == column
+            values[..., at] = (off[:, of] @ self._weights[of]).reshape(point.shape)
+        last = context.tail(1).select(self.targets)
+        for target, name in enumerate(self.targets):
+            values[..., target, columns.index(name)] += last[..., target] - self._usual_last[target]
+        usual = (self._usual @ self._weights + self._intercept).reshape(point.shape[1:]) + self._usual_last
+        return Attribution(columns=columns, base=np.broadcast_to(usual, point.shape), values=values)
+
+    def _sources(self) -> tuple[str, ...]:
+        """Return (F,) the column that each input comes from, in the order of `_inputs`."""
+        newest = self.columns if self.covariates else ()
+        return self.targets * (self.window - 1) + newest + self.known * self.horizon
+
     def learned(self) -> State:
-        """Return coefficients and intercepts."""
-        return {"weights": self._weights, "intercept": self._intercept}
+        """Return coefficients, intercepts, and the training means that contributions are told against."""
+        means = {"usual": self._usual, "usual_last": self._usual_last}
+        return {"weights": self._weights, "intercept": self._intercept} | means
 
     def relearn(self, state: State) -> None:
         """Take back what `learned` gave."""
         self._weights, self._intercept = state["weights"], state["intercept"]
+        self._usual, self._usual_last = state["usual"], state["usual_last"]
 
 
 def _chunks(windows: Windows) -> Iterator[Windows]:
     for start in range(0, len(windows), CHUNK_ROWS):
         yield windows[slice(start, start + CHUNK_ROWS)]
-
-
-class _Moments:
-    """First and second moments of inputs (N, F) and outputs (N, G), summed around the first chunk's means."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def add(self, inputs: Floats, outputs: Floats) -> None:
-        """Count a chunk in."""
-        joint = np.hstack([inputs, outputs])
-        if not self._count:
-            self._split, self._shift = inputs.shape[1], joint.mean(axis=0)
-            self._sum = np.zeros(joint.shape[1])
-            self._products = np.zeros((inputs.shape[1], joint.shape[1]))
-        joint = joint - self._shift
-        self._count += len(joint)
-        self._sum += joint.sum(axis=0)
-        self._products += joint[:, : self._split].T @ joint
-
-    def solve(self, alpha: float) -> tuple[Floats, Floats]:
-        """Return coefficients (F, G) and intercepts (G,) of the standardised ridge regression."""
-        means = self._sum / self._count
-        moments = self._products / self._count - np.outer(means[: self._split], means)
-        spread = np.sqrt(np.diag(moments).clip(0))
-        scale = np.where(spread > 0, spread, 1.0)
-        scaled = moments[:, : self._split] / np.outer(scale, scale)
-        target = moments[:, self._split :] / scale[:, None]
-        weights, *_ = np.linalg.lstsq(scaled + alpha * np.eye(self._split), target)
-        weights /= scale[:, None]
-        means += self._shift
-        return weights, means[self._split :] - means[: self._split] @ weights
