@@ -12,8 +12,8 @@ import pandas as pd
 from cluster.errors import ConfigError, DataError, HeliotropeError, InsufficientHistoryError, SchemaError, UserError
 from serve_deployments.handlers.models import LoadedModel
 from serve_deployments.schemas import ForecastRequest, Series
-from training.core.estimator import DEFAULT_LEVELS, check_horizon
-from training.core.prediction import check_levels
+from training.core.estimator import DEFAULT_LEVELS
+from training.core.prediction import check_horizon, check_levels
 from training.core.validation import ID, TIME, check, check_values
 from training.core.windows import Windows
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import ClassVar, Self
 
-import numpy as np
 import pandas as pd
 
 from cluster.errors import InsufficientHistoryError, NotFittedError, SignatureMismatch, UnknownNameError, UserError
+from training.core.adaptive import SeriesIntervals
 from training.core.component import Component, State
 from training.core.future import rows_ahead
-from training.core.intervals import ConformalIntervals
+from training.core.intervals import ConformalIntervals, bounds_of, restlessness
 from training.core.panel import Panel
-from training.core.prediction import Prediction, check_levels
+from training.core.prediction import Prediction, check_horizon, check_levels
 from training.core.runner import Backend, Runner
 from training.core.schema import Schema
 from training.core.space import Space
@@ -79,7 +79,7 @@ class Forecaster(Estimator):
     _targets: tuple[str, ...] = ()
     _columns: tuple[str, ...] = ()
     _known: tuple[str, ...] = ()
-    _intervals: ConformalIntervals | None = None
+    _intervals: SeriesIntervals | None = None
 
     # -- what a family member writes ---------------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ class Forecaster(Estimator):
         known = panel.schema.known_names if self.tags.known_future else ()
         targets = panel.schema.target_names
         self.fit(train, horizon=horizon, targets=targets, known=known, validation=late, runner=runner)
-        return self.calibrate(last)
+        return self.calibrate(last, panel.schema)
 
     def _chosen_ahead(self, known: tuple[str, ...]) -> tuple[str, ...]:
         for name in self.ahead or ():
@@ -255,19 +255,45 @@ class Forecaster(Estimator):
         context, future = windows.split(self.horizon, self.known)
         return context, future.select(self.targets)
 
-    def calibrate(self, windows: Windows) -> Self:
-        """Learn intervals from windows of `context + horizon` rows that fitting has not seen."""
+    def calibrate(self, windows: Windows, schema: Schema | None = None) -> Self:
+        """Learn intervals from windows of `context + horizon` rows that fitting has not seen.
+
+        With the schema, quantiles keep to the physical range of its targets.
+        """
         if not len(windows):
             raise InsufficientHistoryError(
                 f"'{self.name}' cannot be calibrated: got 0 windows, expected 1 or more", got=0, expected=1
             )
         context, actual = self.split(windows)
-        self._intervals = ConformalIntervals.fit(actual, self.predict(context))
+        low, high = bounds_of(schema, self.targets) if schema else (None, None)
+        restless = self.restless(context)
+        base = ConformalIntervals.fit(actual, self.predict(context), restless, low=low, high=high)
+        self._intervals = SeriesIntervals(base)
         return self
+
+    def observe(self, windows: Windows) -> Self:
+        """Let each series' intervals follow its errors: see `training.core.adaptive`.
+
+        Parameters
+        ----------
+        windows
+            Of `context + horizon` rows, in which truth that is not known yet is NaN (`unknown_ahead` adds such
+            rows). Windows of an earlier call may come again: what was learned is not learned twice.
+        """
+        context, actual = self.split(windows)
+        self._calibrated().observe(context, actual - self.predict(context), self.restless(context))
+        return self
+
+    def restless(self, context: Windows) -> Floats:
+        """Return (N, T): how restless the targets are in each window, the scale of its intervals."""
+        return restlessness(context.tail(self.context), self.targets)
 
     @property
     def intervals(self) -> ConformalIntervals:
         """The calibrated intervals."""
+        return self._calibrated().base
+
+    def _calibrated(self) -> SeriesIntervals:
         if self._intervals is None:
             raise NotFittedError(f"'{self.name}' has no intervals yet: call calibrate() or fit_panel() first")
         return self._intervals
@@ -323,7 +349,8 @@ class Forecaster(Estimator):
         self, context: Windows, point: Floats, steps: int, levels: tuple[float, ...] = DEFAULT_LEVELS
     ) -> Prediction:
         """Return the Prediction around `point` (N, H, T): times, quantiles, confidence; the first `steps` steps."""
-        values = self.intervals.quantiles(point, check_levels(levels))
+        restless, wanted = self.restless(context), check_levels(levels)
+        values, confidence = self._calibrated().quantiles(context.ids, point, wanted, restless)
         return Prediction(
             ids=context.ids,
             origins=context.last_times,
@@ -332,7 +359,7 @@ class Forecaster(Estimator):
             point=point[:, :steps],
             levels=tuple(levels),
             values=values[:, :steps],
-            confidence=self.intervals.confidence(point)[:, :steps],
+            confidence=confidence[:, :steps],
             model=self.name,
         )
 
@@ -359,23 +386,9 @@ class Forecaster(Estimator):
         self._targets, self._columns = tuple(state["targets"]), tuple(state["columns"])
         self._known = tuple(state["known"])
         intervals = state["intervals"]
-        self._intervals = ConformalIntervals(np.asarray(intervals["errors"])) if intervals else None
+        self._intervals = SeriesIntervals.of_state(intervals) if intervals else None
         self.relearn(state["learned"])
 
     def _need_fit(self) -> None:
         if not self.fitted:
             raise NotFittedError(f"'{self.name}' is not fitted: call fit() first")
-
-
-def check_horizon(asked: int | None, fitted: int) -> int:
-    """Return how many steps to give; raise UserError unless 1 <= asked <= fitted."""
-    if asked is None:
-        return fitted
-    if not 1 <= asked <= fitted:
-        raise UserError(
-            f"horizon: got {asked}, expected 1 .. {fitted}, the horizon this model was trained for",
-            field="horizon",
-            got=asked,
-            expected=f"1 .. {fitted}",
-        )
-    return asked

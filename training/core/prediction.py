@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cluster.errors import ConfigError
+from cluster.errors import ConfigError, UserError
 from training.core.windows import Floats, Times
 
 
@@ -79,3 +79,17 @@ def check_levels(levels: tuple[float, ...]) -> npt.NDArray[np.float64]:
             levels=list(levels),
         )
     return array
+
+
+def check_horizon(asked: int | None, fitted: int) -> int:
+    """Return how many steps to give; raise UserError unless 1 <= asked <= fitted."""
+    if asked is None:
+        return fitted
+    if not 1 <= asked <= fitted:
+        raise UserError(
+            f"horizon: got {asked}, expected 1 .. {fitted}, the horizon this model was trained for",
+            field="horizon",
+            got=asked,
+            expected=f"1 .. {fitted}",
+        )
+    return asked

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from cluster.errors import InsufficientHistoryError
+from training.core.adaptive import AdaptiveIntervals, by_series, follow, moved
 from training.core.estimator import Forecaster
+from training.core.intervals import ConformalIntervals
 from training.core.panel import Panel
-from training.core.windows import Floats, Times
+from training.core.prediction import check_levels
+from training.core.windows import Floats, Times, Windows
 
 LEVELS = (0.025, 0.05, 0.5, 0.95, 0.975)
 """The ends of the 95 % and the 90 % interval, and the median."""
@@ -61,7 +64,16 @@ class Backtest:
         return len(self.origins)
 
 
-def backtest(forecaster: Forecaster, panel: Panel, *, since: Any, until: Any = None, stride: int = 1) -> Backtest:
+def backtest(
+    forecaster: Forecaster,
+    panel: Panel,
+    *,
+    since: Any,
+    until: Any = None,
+    stride: int = 1,
+    levels: tuple[float, ...] = LEVELS,
+    adaptive: bool = False,
+) -> Backtest:
     """Forecast from every origin whose whole horizon lies in [since, until).
 
     Parameters
@@ -74,6 +86,11 @@ def backtest(forecaster: Forecaster, panel: Panel, *, since: Any, until: Any = N
         First time that is forecast, and the first that is not; to the end when None.
     stride
         Rows between two origins of a series.
+    levels
+        Quantile levels, increasing within (0, 1).
+    adaptive
+        Whether each series' intervals start from the calibrated ones and follow their errors, each error from the
+        row on at which it is known; else they stay as calibrated.
 
     Raises
     ------
@@ -90,7 +107,12 @@ def backtest(forecaster: Forecaster, panel: Panel, *, since: Any, until: Any = N
             expected=1,
         )
     context, actual = forecaster.split(windows)
-    point = forecaster.predict(context)
+    point, wanted = forecaster.predict(context), check_levels(levels)
+    restless = forecaster.restless(context)
+    offsets = forecaster.intervals.offsets(wanted)
+    if adaptive:
+        errors = (actual - point) / forecaster.intervals.scale(restless)
+        offsets = _followed(forecaster.intervals, context, errors, wanted)
     return Backtest(
         model=forecaster.name,
         targets=forecaster.targets,
@@ -99,11 +121,19 @@ def backtest(forecaster: Forecaster, panel: Panel, *, since: Any, until: Any = N
         timestamps=windows.tail(horizon).timestamps,
         actual=actual,
         point=point,
-        levels=LEVELS,
-        quantiles=forecaster.intervals.quantiles(point, np.asarray(LEVELS)),
+        levels=tuple(levels),
+        quantiles=forecaster.intervals.around(point, offsets, restless),
         last=context.tail(1).select(forecaster.targets)[:, 0],
         naive_mae=seasonal_naive_mae(panel, forecaster.targets, before=since),
     )
+
+
+def _followed(base: ConformalIntervals, context: Windows, errors: Floats, levels: Floats) -> Floats:
+    """Return (N, H, T, Q): offsets in units of the scale, each series' own intervals following its errors."""
+    out = np.empty((*errors.shape, len(levels)))
+    for _, places, rows in by_series(context):
+        out[places] = moved(base, follow(AdaptiveIntervals(base), rows, errors[places]), levels)
+    return out
 
 
 def seasonal_naive_mae(panel: Panel, targets: tuple[str, ...], *, before: Any) -> Floats:
