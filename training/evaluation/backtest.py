@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from training.core.estimator import Forecaster
 from training.core.intervals import ConformalIntervals
 from training.core.panel import Panel
 from training.core.prediction import check_levels
-from training.core.windows import Floats, Times, Windows
+from training.core.windows import Floats, Ints, Times, Windows
 
 LEVELS = (0.025, 0.05, 0.5, 0.95, 0.975)
 """The ends of the 95 % and the 90 % interval, and the median."""
@@ -62,6 +62,12 @@ class Backtest:
 
     def __len__(self) -> int:
         return len(self.origins)
+
+    def __getitem__(self, places: Ints) -> Backtest:
+        """Return some of the forecasts."""
+        arrays = ("origins", "timestamps", "actual", "point", "quantiles", "last")
+        some: dict[str, Any] = {name: getattr(self, name)[places] for name in arrays}
+        return replace(self, ids=tuple(self.ids[n] for n in places), **some)
 
 
 def backtest(

@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 
 from training.core import metrics
-from training.core.windows import Floats
 from training.evaluation.backtest import Backtest
+from training.evaluation.coverage import interval, interval_score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,10 @@ class Figures:
         Share of the truth inside the 90 % and the 95 % interval.
     width_90, width_95
         Mean width of these intervals, in the target's unit.
+    score_90, score_95
+        Mean interval score of these intervals, in the target's unit; smaller is better.
+    pinball
+        Mean quantile loss over the backtest's levels, in the target's unit; smaller is better.
     """
 
     accuracy: float
@@ -43,8 +47,11 @@ class Figures:
     directional_accuracy: float
     coverage_90: float
     width_90: float
+    score_90: float
     coverage_95: float
     width_95: float
+    score_95: float
+    pinball: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +131,8 @@ def _figures(test: Backtest, steps: slice, target: int) -> Figures:
     one = slice(target, target + 1)
     actual, point = test.actual[:, steps, one], test.point[:, steps, one]
     wape = metrics.wape(actual, point)
-    covered = {name: _interval(test, steps, one, share) for name, share in (("90", 0.90), ("95", 0.95))}
+    low_90, high_90 = (end[:, steps, one] for end in interval(test, 0.90))
+    low_95, high_95 = (end[:, steps, one] for end in interval(test, 0.95))
     return Figures(
         accuracy=1 - wape,
         wape=wape,
@@ -134,18 +142,14 @@ def _figures(test: Backtest, steps: slice, target: int) -> Figures:
         r2=metrics.r2(actual, point),
         bias=metrics.bias(actual, point),
         directional_accuracy=metrics.directional_accuracy(actual, point, test.last[:, one]),
-        coverage_90=metrics.coverage(actual, *covered["90"]),
-        width_90=metrics.width(*covered["90"]),
-        coverage_95=metrics.coverage(actual, *covered["95"]),
-        width_95=metrics.width(*covered["95"]),
+        coverage_90=metrics.coverage(actual, low_90, high_90),
+        width_90=metrics.width(low_90, high_90),
+        score_90=float(interval_score(actual, low_90, high_90, 0.90).mean()),
+        coverage_95=metrics.coverage(actual, low_95, high_95),
+        width_95=metrics.width(low_95, high_95),
+        score_95=float(interval_score(actual, low_95, high_95, 0.95).mean()),
+        pinball=metrics.pinball(actual, test.quantiles[:, steps, one], np.asarray(test.levels)),
     )
-
-
-def _interval(test: Backtest, steps: slice, target: slice, share: float) -> tuple[Floats, Floats]:
-    """Return the ends of the central interval that should cover `share` of the truth."""
-    quantiles = test.quantiles[:, steps, target]
-    low, high = (int(np.abs(np.subtract(test.levels, end)).argmin()) for end in ((1 - share) / 2, (1 + share) / 2))
-    return quantiles[..., low], quantiles[..., high]
 
 
 def _mean(parts: Sequence[Figures]) -> Figures:
