@@ -116,7 +116,8 @@ def test_what_is_taken_can_be_built_again(ensemble: Ensemble) -> None:
     taken = Ensemble.of(ensemble.features, ensemble.members, columns=PANEL.schema.names)
     assert taken.params() == ensemble.params()
     assert build(MODELS, "ensemble", taken.params()).params() == taken.params()
-    assert taken.params()["members"][1]["params"] == {"window": 20, "alpha": 1e-3, "covariates": True, "ahead": None}
+    expected = {"window": 20, "alpha": 1e-3, "covariates": True, "ahead": None}
+    assert taken.params()["members"][1]["params"] == expected
 
 
 def test_members_that_do_not_fit_together_are_refused(ensemble: Ensemble) -> None:
