@@ -64,7 +64,8 @@ def fence(values: Floats, *, season: int, deviations: float, causal: bool) -> Fe
         the columns of the bundled samples; causal, 0 to 4 %.
     causal
         True looks back alone: right after a shift of the level, values are outliers. False takes the wider of the
-        fences seen from before and from after, so a shift is none and what stands out from both sides is.
+        fences seen from before and from after, so a shift is none and what stands out from both sides is; in the
+        first and last 6 seasons one side alone is known.
     """
     back = _seen_from_before(values, season, deviations)
     if causal:

@@ -92,14 +92,14 @@ class SeriesPreparer:
         return on_clock(times, policy.zone, policy.clock)
 
     def _in_order(self, times: Times, values: Floats) -> tuple[Times, Floats]:
-        back = np.flatnonzero(np.diff(times) < np.timedelta64(0))
+        back = np.flatnonzero(times[1:] < times[:-1])  # a difference of 300 years overflows
         if len(back):
             if self.policy.unsorted == "refuse":
                 raise self._fault("is not sorted", times, int(back[0]), "later times; or unsorted='sort'")
             self._note("order", "sorted", times[back + 1])
             order = np.argsort(times, kind="stable")
             times, values = times[order], values[order]
-        again = np.flatnonzero(np.diff(times) == np.timedelta64(0))
+        again = np.flatnonzero(times[1:] == times[:-1])
         if not len(again):
             return times, values
         policy = self.policy.duplicates
@@ -108,7 +108,7 @@ class SeriesPreparer:
         self._note("duplicates", f"{policy} kept", times[again])
         groups = pd.DataFrame(values).groupby(times)
         merged = groups.mean() if policy == "mean" else groups.nth(0)
-        first = np.concatenate([[True], np.diff(times) != np.timedelta64(0)])
+        first = np.concatenate([[True], times[1:] != times[:-1]])
         return times[first], merged.to_numpy()
 
     def _fault(self, what: str, times: Times, at: int, expected: str) -> DataError:

@@ -17,8 +17,8 @@ Ambiguous = Literal["order", "first", "second", "refuse"]
 Nonexistent = Literal["refuse", "shift"]
 Clock = Literal["utc", "standard"]
 
-MAXIMUM_ROWS = 10_000_000
-"""Rows of one series' grid: 19 years of minutes. A longer one is a slip of the clock or of the frequency."""
+MAXIMUM_STEPS = 262_800
+"""Steps between two rows: 30 years of hours, half a year of minutes. More is a slip of the clock, not a gap."""
 
 
 def check_zone(zone: str) -> None:
@@ -131,6 +131,12 @@ def _beside(at: int, times: Times, choices: tuple[Any, Any], step: np.timedelta6
     return None
 
 
+def local_times(utc: Times, zone: str) -> Times:
+    """Return what the zone's clocks show at each moment of UTC, in the shape of `utc`."""
+    index = pd.DatetimeIndex(utc.ravel()).tz_localize("UTC").tz_convert(zone).tz_localize(None)
+    return index.to_numpy(dtype="datetime64[ns]").reshape(utc.shape)
+
+
 def on_clock(utc: Times, zone: str, clock: Clock) -> Times:
     """Return UTC as it is, or the zone's standard time all year: both run on evenly."""
     if clock == "utc" or not len(utc):
@@ -160,16 +166,12 @@ def grid_of(times: Times, frequency: str, series: str) -> tuple[Times, Ints]:
         The rows have another step, or more than one; the message names the series and both steps.
     """
     offset = pd.tseries.frequencies.to_offset(frequency)
-    if isinstance(offset, pd.offsets.Tick):
-        rows = int((times[-1] - times[0]) / pd.Timedelta(offset).to_timedelta64()) + 1
-        if rows > MAXIMUM_ROWS:
-            raise DataError.at(
-                f"series '{series}' is too long",
-                column=TIME,
-                got=f"{rows} steps of {frequency} from {times[0]} to {times[-1]}",
-                expected=f"at most {MAXIMUM_ROWS}; mend the first or last time",
-                series=series,
-            )
+    if isinstance(offset, pd.offsets.Tick) and len(times) > 1:
+        # in microseconds: 300 years of nanoseconds overflow
+        steps = np.diff(times.astype("datetime64[us]")) // pd.Timedelta(offset).to_timedelta64()
+        if steps.max() > MAXIMUM_STEPS:
+            expected = f"at most {MAXIMUM_STEPS} steps of {frequency} between two rows; mend the times"
+            raise _another_step(series, times, int(steps.argmax()) + 1, expected)
     grid = pd.date_range(times[0], times[-1], freq=frequency)
     places = grid.get_indexer(pd.DatetimeIndex(times))
     off = np.flatnonzero(places < 0)
@@ -184,13 +186,18 @@ def grid_of(times: Times, frequency: str, series: str) -> tuple[Times, Ints]:
 
 
 def _mixed(series: str, times: Times, at: int, frequency: str) -> DataError:
-    got = pd.Timestamp(times[at]) - pd.Timestamp(times[at - 1]) if len(times) > 1 else "a time off the grid"
+    expected = f"{frequency} throughout; resample the series, or prepare each frequency under its own schema"
+    return _another_step(series, times, at, expected)
+
+
+def _another_step(series: str, times: Times, at: int, expected: str) -> DataError:
+    time = pd.Timestamp(times[min(at, len(times) - 1)])
+    before = pd.Timestamp(times[at - 1])
+    got = (
+        f"{time.as_unit('us') - before.as_unit('us')} before {time}" if len(times) > 1 else f"{time}, off the grid"
+    )
     return DataError.at(
-        f"series '{series}' has another step",
-        column=TIME,
-        got=f"{got} before {pd.Timestamp(times[min(at, len(times) - 1)])}",
-        expected=f"{frequency} throughout; resample the series, or prepare each frequency under its own schema",
-        series=series,
+        f"series '{series}' has another step", column=TIME, got=got, expected=expected, series=series
     )
 
 
