@@ -17,10 +17,12 @@ from training.core.transform import Transform
 from training.core.windows import Floats, Windows, cut
 from training.features import TRANSFORMS
 from training.features.added import AddedColumns, Block
+from training.features.selection import Selection
 
 COLUMNS = ("emitted", "made", "energy", "green")
 CASES: dict[str, list[dict[str, Any]]] = {
-    "calendar": [{}, {"country": "DE"}],
+    "calendar": [{}, {"country": "DE"}, {"zone": "Europe/Berlin", "country": "DE"}],
+    "interactions": [{}, {"columns": ("made", "energy"), "squares": True}],
     "lags": [{}, {"steps": (2, 5), "columns": ("made",)}],
     "rolling": [
         {"columns": ("emitted", "energy")},
@@ -30,6 +32,10 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "ratios": [
         {"emissions": ("emitted",), "production": "made", "energy": "energy", "renewable": "green"},
         {"emissions": ("emitted", "green"), "production": "made", "energy": None, "renewable": None},
+    ],
+    "selection": [
+        {"targets": ("emitted",), "sample": 100},
+        {"targets": ("made", "emitted"), "keep": 3, "horizon": 4, "sample": 100},
     ],
 }
 EACH = [
@@ -163,8 +169,8 @@ def test_inverse_gives_back_the_rows_that_are_left(
     windows = cut(table(sizes, seed), length=45)
     transform = fitted(name, params, windows)
     back = transform.inverse(transform.transform(windows))
-    assert back.columns == windows.columns
-    np.testing.assert_array_equal(back.values, windows.tail(45 - transform.lookback).values)
+    assert back.columns == (transform.kept if isinstance(transform, Selection) else windows.columns)
+    np.testing.assert_array_equal(back.values, windows.tail(45 - transform.lookback).select(back.columns))
 
 
 @pytest.mark.parametrize(("name", "params"), EACH)
@@ -189,3 +195,16 @@ def test_fitting_learns_nothing_from_rows_outside_the_training_windows(name: str
     changed[covered:] = 1e6
     first = to_bytes(pack(fitted(name, params, train)))
     assert first == to_bytes(pack(fitted(name, params, replace(train, rows=changed))))
+
+
+@pytest.mark.parametrize(("name", "params"), EACH)
+def test_what_is_known_ahead_is_what_the_transform_would_make_of_it(name: str, params: dict[str, Any]) -> None:
+    windows = cut(table([90, 70], 6), length=45)
+    transform = fitted(name, params, windows)
+    context, future = windows.split(5, known=("made", "energy"))
+    out = transform.transform(context).ahead
+    assert out is not None
+    assert out.columns == transform.ahead_columns(("made", "energy"))
+    assert set(out.columns) <= set(transform.columns(COLUMNS))
+    np.testing.assert_array_equal(out.values, transform.transform(windows).tail(5).select(out.columns))
+    np.testing.assert_array_equal(out.timestamps, future.timestamps)

@@ -7,8 +7,10 @@ TRANSFORMS: Catalog[Transform] = Catalog(
     "transform",
     {
         "calendar": "training.features.calendar:Calendar",
+        "interactions": "training.features.interactions:Interactions",
         "lags": "training.features.lags:Lags",
         "ratios": "training.features.ratios:Ratios",
         "rolling": "training.features.rolling:Rolling",
+        "selection": "training.features.selection:Selection",
     },
 )

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from training.core.windows import Floats, Ints, Times
 from training.data.public_holidays import check_country, is_holiday
+from training.data.time_grid import check_zone, local_times
 from training.features.added import AddedColumns, Block
 
 MINUTES = 24 * 60
@@ -20,21 +21,27 @@ class Calendar(AddedColumns):
     """Adds hour, weekday (0 is Monday), day of month, month, quarter, weekend, holiday: `calendar_hour` and so on.
 
     Hour, weekday and month come as plain numbers, which trees split, and as points on a circle (`_sin`, `_cos`),
-    on which a network sees that December is next to January. Timestamps are read as they stand: in UTC where the
-    readers have put them there.
+    on which a network sees that December is next to January. Offices open and people rise by the local clock:
+    name its zone, and hour, weekday, month and holiday are the local ones on both sides of daylight saving.
 
     Parameters
     ----------
     country
         ISO 3166 code of the country whose public holidays are marked; None marks none and adds no column.
+    zone
+        Time zone, such as `Europe/Berlin`, of what is computed from timestamps in UTC; None reads them as they
+        stand.
     """
 
     name = "calendar"
 
-    def __init__(self, *, country: str | None = None) -> None:
+    def __init__(self, *, country: str | None = None, zone: str | None = None) -> None:
         if country is not None:
             check_country(country)
+        if zone is not None:
+            check_zone(zone)
         self.country = country
+        self.zone = zone
 
     def added(self) -> tuple[str, ...]:
         """Return the new names; `calendar_holiday` only with a country."""
@@ -52,9 +59,10 @@ class Calendar(AddedColumns):
 
     def compute_added(self, block: Block) -> Floats:
         """Return (S, T, A)."""
-        days = block.times.astype("datetime64[D]")
-        months = block.times.astype("datetime64[M]")
-        minute: Ints = (block.times - days).astype("timedelta64[m]").astype(np.int64)
+        times = block.times if self.zone is None else local_times(block.times, self.zone)
+        days = times.astype("datetime64[D]")
+        months = times.astype("datetime64[M]")
+        minute: Ints = (times - days).astype("timedelta64[m]").astype(np.int64)
         weekday = (days.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
         month = months.astype(np.int64) % 12
         features: list[npt.NDArray[np.generic]] = [

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from cluster.errors import ConfigError, HeliotropeError, NotFittedError, SchemaError, UnknownNameError
+from cluster.errors import (
+    ConfigError,
+    HeliotropeError,
+    InsufficientHistoryError,
+    NotFittedError,
+    SchemaError,
+    UnknownNameError,
+)
 from training.core.component import build
 from training.core.windows import Floats, Windows, cut
 from training.data.bundled import load_sample
 from training.features import TRANSFORMS
 from training.features.calendar import Calendar
+from training.features.interactions import Interactions
 from training.features.lags import Lags
 from training.features.ratios import Ratios
 from training.features.rolling import Rolling
+from training.features.selection import Selection
 
 
 def one_series(columns: dict[str, list[float]]) -> Windows:
@@ -146,3 +157,106 @@ def test_all_features_on_the_gas_turbine_are_finite_in_every_window() -> None:
     assert windows.length == 100 - 30 - 29
     assert len(windows.columns) == 55
     assert np.isfinite(windows.values).all()
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Melbourne", "Asia/Kolkata"])
+def test_the_calendar_of_a_zone_is_the_local_one_over_daylight_saving(zone: str) -> None:
+    utc = pd.date_range("2024-01-01", periods=366 * 24, freq="h")
+    table = replace(one_series({"x": [0.0] * len(utc)}), times=utc.to_numpy(dtype="datetime64[ns]"))
+    out = Calendar(zone=zone, country="DE").transform(table)
+    local = utc.tz_localize("UTC").tz_convert(zone)
+    for name, expected in {
+        "hour": local.hour,
+        "weekday": local.weekday,
+        "day_of_month": local.day,
+        "month": local.month,
+    }.items():
+        np.testing.assert_array_equal(column(out, f"calendar_{name}"), expected)
+    holiday = column(out, "calendar_holiday") == 1
+    assert set(local[holiday].strftime("%m-%d")) == {
+        *("01-01", "03-29", "04-01", "05-01", "05-09", "05-20", "10-03", "12-25", "12-26")
+    }
+    np.testing.assert_array_equal(
+        column(out, "calendar_hour_sin"), np.sin(2 * np.pi * np.arange(1440) / 1440)[local.hour * 60 + local.minute]
+    )
+
+
+def test_a_zone_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match="zone: got 'CEST/Berlin', expected a name of the time zone database"):
+        Calendar(zone="CEST/Berlin")
+
+
+def test_interactions_are_the_products_of_two_columns() -> None:
+    windows = one_series({"a": [1, 2], "b": [3, 4], "c": [5, 6]})
+    out = Interactions().fit(windows).transform(windows)
+    assert out.columns == ("a", "b", "c", "a*b", "a*c", "b*c")
+    np.testing.assert_array_equal(out.values[0], [[1, 3, 5, 3, 5, 15], [2, 4, 6, 8, 12, 24]])
+    squares = Interactions(columns=("a",), squares=True).fit(windows)
+    assert squares.added() == ("a*a",)
+    assert Interactions().fit(windows).ahead_columns(("a", "c")) == ("a", "c", "a*c")
+
+
+def test_too_many_interactions_name_the_limit() -> None:
+    windows = one_series({name: [1, 2] for name in "abcdef"})
+    with pytest.raises(
+        ConfigError, match="limit: got 15 products of 6 columns, expected 1 to 10; name the columns"
+    ):
+        Interactions(limit=10).fit(windows)
+    with pytest.raises(ConfigError, match="limit: got 0 products of 1 columns, expected 1 to 10"):
+        Interactions(columns=("a",), limit=10).fit(windows)
+
+
+def told() -> Windows:
+    """Return a target y that three steps later is told by a square of u and a little by v; w is noise, t is u."""
+    rng = np.random.default_rng(8)
+    u, v, w = rng.normal(size=(3, 1500))
+    y = np.roll(u**2 + 0.3 * v, 3)
+    return one_series({"y": list(y), "w": list(w), "t": list(2 * u + 1), "v": list(v), "u": list(u)})
+
+
+def test_selection_keeps_what_tells_most_and_says_why_not_the_others() -> None:
+    windows = told()
+    selection = Selection(targets=("y",), keep=3, horizon=3, sample=1000).fit(windows)
+    report = selection.report().set_index("feature")
+    assert set(selection.kept) == {"y", "v", *selection.kept} - {"w"}
+    assert len(selection.kept) == 3
+    assert len({"t", "u"} & set(selection.kept)) == 1  # one repeats the other
+    repeated = ({"t", "u"} - set(selection.kept)).pop()
+    assert str(report["reason"][repeated]).startswith("repeats")
+    assert report.loc["w", "reason"] == "beyond the best 3"
+    assert report.loc["y", "reason"] == "target"
+    # A square has no correlation with what it squares: a straight line would have dropped u.
+    assert report["mutual_information"][["t", "u"]].min() > 2 * report["mutual_information"][["v", "w"]].max()
+    assert abs(report["correlation_y"]["u"]) < 0.1 < report["correlation_y"]["v"]
+    assert report["strongest"]["u"] == "t"
+    assert report["strongest_correlation"]["u"] == pytest.approx(1.0)
+    out = selection.transform(windows)
+    assert out.columns == selection.kept == tuple(name for name in windows.columns if name in selection.kept)
+
+
+def test_selection_keeps_at_most_fifty_of_many() -> None:
+    panel = load_sample("gas_turbine").for_target("NOX")
+    windows = panel.windows(200, stride=100)[:20]
+    many = Interactions().fit(windows).transform(windows)
+    selection = Selection(targets=("NOX",), horizon=24, sample=300).fit(many)
+    assert len(many.columns) == 66
+    assert len(selection.kept) <= 50
+    assert "NOX" in selection.kept
+    report = selection.report()
+    assert report["kept"].sum() == len(selection.kept)
+    assert (report["reason"] != "").all()
+
+
+def test_selection_refuses_what_it_cannot_judge() -> None:
+    with pytest.raises(ConfigError, match="targets: got 'y', expected a list of names"):
+        Selection(targets="y")
+    with pytest.raises(ConfigError, match="keep: got 1, expected 2 or more"):
+        Selection(targets=("a", "b"), keep=1)
+    with pytest.raises(ConfigError, match="redundancy: got 0, expected 0 to 1"):
+        Selection(targets=("y",), redundancy=0)
+    with pytest.raises(NotFittedError, match="'selection' is not fitted"):
+        _ = Selection(targets=("y",)).kept
+    with pytest.raises(InsufficientHistoryError, match="got 8 rows with a target 2 steps later"):
+        Selection(targets=("y",), horizon=2).fit(one_series({"y": list(range(10))}))
+    with pytest.raises(UnknownNameError, match="unknown column 'z'"):
+        Selection(targets=("z",)).fit(told())
