@@ -40,7 +40,7 @@ def rows_ahead(
     DataError
         A series or a row is missing, doubled or out of order; a value is not finite or impossible.
     """
-    _check_columns(future, names)
+    check_future_columns(future, names)
     wanted = pd.DataFrame({ID: np.repeat(context.ids, horizon), TIME: context.future_times(horizon).reshape(-1)})
     given = future[[ID, TIME, *names]].assign(**{ID: future[ID].astype(str)})
     doubled = given.duplicated([ID, TIME])
@@ -72,7 +72,8 @@ def future_of(panel: Panel, names: Sequence[str]) -> pd.DataFrame:
     return panel.frame[[ID, TIME, *names]]
 
 
-def _check_columns(future: pd.DataFrame, names: Sequence[str]) -> None:
+def check_future_columns(future: pd.DataFrame, names: Sequence[str]) -> None:
+    """Raise SchemaError unless ids, times and the columns `names` are there once, of the right type."""
     for name in (ID, TIME, *names):
         if list(future.columns).count(name) != 1:
             raise SchemaError.at(

@@ -73,7 +73,8 @@ class Prediction:
 def check_levels(levels: tuple[float, ...]) -> npt.NDArray[np.float64]:
     """Return the levels as an array; raise ConfigError unless they increase strictly within (0, 1)."""
     array = np.asarray(levels, dtype=np.float64)
-    if array.ndim != 1 or not len(array) or array.min() <= 0 or array.max() >= 1 or (np.diff(array) <= 0).any():
+    inside = array.ndim == 1 and len(array) > 0 and bool(((array > 0) & (array < 1)).all())  # not so for NaN
+    if not inside or (np.diff(array) <= 0).any():
         raise ConfigError(
             f"quantile levels: got {levels}, expected increasing numbers between 0 and 1, such as 0.05, 0.5, 0.95",
             levels=list(levels),

@@ -35,7 +35,7 @@ def check(frame: pd.DataFrame, schema: Schema, *, minimum_rows: int = 1) -> None
     InsufficientHistoryError
         A series has fewer than `minimum_rows` rows.
     """
-    _check_columns(frame, schema)
+    check_columns(frame, schema)
     if frame.empty:
         raise DataError.at("the table is empty", got="0 rows", expected="at least 1 row")
     _check_series(frame)
@@ -47,7 +47,8 @@ def check(frame: pd.DataFrame, schema: Schema, *, minimum_rows: int = 1) -> None
     _check_length(frame, minimum_rows)
 
 
-def _check_columns(frame: pd.DataFrame, schema: Schema) -> None:
+def check_columns(frame: pd.DataFrame, schema: Schema) -> None:
+    """Raise SchemaError unless ids, times and the schema's columns are there once, of the right type."""
     present = list(frame.columns)
     for name in (ID, TIME, *schema.names):
         if present.count(name) != 1:
@@ -117,7 +118,9 @@ def _check_times(frame: pd.DataFrame, schema: Schema) -> None:
         at = int(wrong[0])
         before, after = times.iloc[at], times.iloc[at + 1]
         later = bool((times[ids == ids[at]] == expected[at]).any())
-        fault = "doubled" if after == before else "not sorted" if after < before or later else "missing (a gap)"
+        early = "not sorted" if after < before else "off the step"
+        late = "not sorted" if later else "missing (a gap)"
+        fault = "doubled" if after == before else early if after < expected[at] else late
         raise DataError.at(
             f"series '{ids[at]}': a timestamp is {fault}",
             column=TIME,
