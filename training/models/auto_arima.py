@@ -123,7 +123,7 @@ class AutoARIMA(Forecaster):
         self,
         *,
         season: int = 24,
-        window: int = 168,
+        window: int = 336,
         trials: int = 4,
         max_order: int = 5,
         ahead: tuple[str, ...] | None = None,

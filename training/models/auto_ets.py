@@ -104,13 +104,13 @@ class AutoETS(Forecaster):
     ----------
     Hyndman, Koehler, Ord and Snyder (2008), Forecasting with Exponential Smoothing: The State Space Approach. Ours
     keeps the coefficients of the best window where the original fits them anew at every origin, finds the first
-    state exactly rather than by search, and has the additive forms of logarithms in place of the multiplicative
-    ones.
+    state exactly rather than by search, has the additive forms of logarithms in place of the multiplicative ones,
+    and damps a slope from the first step on, where R and statsforecast count its first step twice.
     """
 
     name: ClassVar[str] = "auto_ets"
 
-    def __init__(self, *, season: int = 24, window: int = 168, trials: int = 6) -> None:
+    def __init__(self, *, season: int = 24, window: int = 336, trials: int = 6) -> None:
         self.season = whole("season", season, low=1)
         self.window = whole("window", window, low=16)
         self.trials = whole("trials", trials, low=1)
