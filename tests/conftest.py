@@ -89,14 +89,14 @@ def ensemble(hourly: Panel) -> Ensemble:
     """A tiny fitted and calibrated ensemble of ridge, seasonal naive and trees, with calendar features."""
     from training.core.splits import chronological_split
     from training.models.ensemble import Ensemble
-    from training.models.gradient_boosting import GradientBoosting
+    from training.models.xgboost_trees import XGBoost
 
     made = Ensemble(
         features=[{"name": "calendar", "params": {}}],
         members=[
             {"name": "ridge", "params": {"window": 24, "covariates": True}},
             {"name": "seasonal_naive", "params": {"season": 24}},
-            {"name": "xgboost", "params": GradientBoosting.example_params()},
+            {"name": "xgboost", "params": XGBoost.example_params()},
         ],
     )
     return made.fit_panel(hourly, horizon=6, split=chronological_split(hourly))

@@ -12,7 +12,7 @@ from training.core.candidate import HORIZON, easy_panel
 from training.core.metrics import mae
 from training.core.splits import chronological_split
 from training.distributed.ray_runner import RayRunner
-from training.models.gradient_boosting import GradientBoosting
+from training.models.xgboost_trees import XGBoost
 
 
 @pytest.mark.ray
@@ -20,11 +20,11 @@ def test_two_workers_boost_as_well_as_one_process(ray_cluster: Cluster, tmp_path
     panel = easy_panel()
     split = chronological_split(panel)
     # No sampling: ranks draw rows of their own, and what is left to differ are the histograms' borders.
-    params = {**GradientBoosting.example_params(), "rounds": 40, "subsample": 1.0, "column_sample": 1.0}
+    params = {**XGBoost.example_params(), "rounds": 40, "subsample": 1.0, "column_sample": 1.0}
     steps: list[int] = []
     runner = RayRunner(num_workers=2, storage=tmp_path, name="boost", on_report=lambda step, _: steps.append(step))
-    shared = GradientBoosting(**params).fit_panel(panel, horizon=HORIZON, split=split, runner=runner)
-    alone = GradientBoosting(**params).fit_panel(panel, horizon=HORIZON, split=split)
+    shared = XGBoost(**params).fit_panel(panel, horizon=HORIZON, split=split, runner=runner)
+    alone = XGBoost(**params).fit_panel(panel, horizon=HORIZON, split=split)
 
     context, future = panel.windows(alone.context + HORIZON).ahead_within(HORIZON, split.test_start).split(HORIZON)
     actual = future.select(alone.targets)
