@@ -196,11 +196,34 @@ def _drivers(
     }
 
 
+def expected_emissions(frame: pd.DataFrame, truth: EmissionsTruth = DEFAULT_TRUTH) -> pd.DataFrame:
+    """Return scope1, scope2 and scope3 of each row as its drivers make them, without noise: the true response.
+
+    Parameters
+    ----------
+    frame
+        `timestamp` and the covariates of the emissions schema, as they are or as a scenario changes them.
+    truth
+        The effects that the emissions were generated with.
+    """
+    drivers = {column.name: frame[column.name].to_numpy(dtype=np.float64) for column in EMISSIONS.covariates}
+    times = frame[TIME].to_numpy(dtype="datetime64[D]")
+    scopes = {"scope1": truth.scope1, "scope2": truth.scope2, "scope3": truth.scope3}
+    made = {name: _expected(drivers, times, scope, truth.heating_below_c).clip(0) for name, scope in scopes.items()}
+    return pd.DataFrame(made, index=frame.index)
+
+
 def _scope(
     rng: np.random.Generator, drivers: dict[str, Floats], times: Times, scope: ScopeTruth, heating_below_c: float
 ) -> Floats:
     """Return (sites, days) tCO2e."""
-    total = (
+    total = _expected(drivers, times, scope, heating_below_c)
+    return np.maximum(total + rng.normal(0, scope.noise_tco2e, total.shape), 0)
+
+
+def _expected(drivers: dict[str, Floats], times: Times, scope: ScopeTruth, heating_below_c: float) -> Floats:
+    """Return the sum of all effects, without noise."""
+    total: Floats = (
         scope.base_tco2e
         + scope.unit_tco2e * drivers["production_units"]
         + scope.grid_kwh_tco2e * (drivers["energy_kwh"] - drivers["renewable_kwh"])
@@ -210,7 +233,7 @@ def _scope(
         + scope.weekly_amplitude_tco2e * np.cos(2 * np.pi * drivers["day_of_week"] / 7)
         + scope.holiday_tco2e * drivers["holiday"]
     )
-    return np.maximum(total + rng.normal(0, scope.noise_tco2e, total.shape), 0)
+    return total
 
 
 def _yearly(times: Times) -> Floats:

@@ -238,13 +238,12 @@ def shrunk_covariance(rows: Floats, *, run: int = 1) -> Floats:
     centred = rows - rows.mean(axis=0)
     deviations = np.sqrt(np.square(centred).sum(axis=(0, 1)) / (rows.shape[1] * (len(rows) - 1)))
     scaled = centred / np.where(deviations > 0, deviations, 1.0)
-    total, squares = np.zeros((2, rows.shape[2], rows.shape[2]))
+    total, flat = _gram(scaled), scaled.reshape(-1, rows.shape[2])
     runs = np.array_split(scaled, max(len(rows) // run, 2))
-    for one in runs:
-        flat = one.reshape(-1, rows.shape[2])
-        product = flat.T @ flat
-        total += product
-        squares += np.square(product)
+    if len(flat) == len(runs):
+        squares = np.square(flat).T @ np.square(flat)  # the sum below, for products of one row each
+    else:
+        squares = sum((np.square(_gram(one)) for one in runs), start=np.zeros_like(total))
     freedom = rows.shape[1] * (len(rows) - 1)
     noise = (squares - np.square(total) / len(runs)) * len(runs) / (len(runs) - 1) / freedom**2
     correlation = total / freedom
@@ -254,6 +253,13 @@ def shrunk_covariance(rows: Floats, *, run: int = 1) -> Floats:
     correlation[apart] *= 1 - share
     covariance: Floats = correlation * np.outer(deviations, deviations)
     return covariance
+
+
+def _gram(rows: Floats) -> Floats:
+    """Return (M, M) the products of (K, S, M)."""
+    flat = rows.reshape(-1, rows.shape[2])
+    gram: Floats = flat.T @ flat
+    return gram
 
 
 def _weights(hierarchy: Hierarchy, rows: Floats, method: Method, per_step: bool) -> Floats:
