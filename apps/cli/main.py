@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from apps.cli import demo, experiments, jobs, keys, models, platform, predict, training
+from apps.cli import demo, experiments, jobs, keys, models, platform, predict, selection, training
 from apps.cli.output import exit_code, print_error
 from cluster.errors import HeliotropeError
 
@@ -22,6 +22,7 @@ app.command()(demo.demo)
 app.command()(platform.up)
 app.command()(training.train)
 app.command()(training.tune)
+app.command()(selection.select)
 app.command()(platform.serve)
 app.command()(predict.predict)
 app.command()(platform.status)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from apps.pipelines.choose import Asked, choose, fit_and_judge_choice, recipe_of
 from apps.pipelines.progress import Progress
 from apps.pipelines.recipe import Recipe, default_recipe
 from apps.pipelines.runners import ShownRunner, Workers
@@ -22,6 +23,8 @@ from cluster.registry.registry import Registry
 from cluster.registry.version import ModelVersion
 from cluster.settings import Settings
 from training.core.panel import Panel
+from training.core.runner import Runner
+from training.evaluation.selection import Selection
 
 
 class Line:
@@ -97,12 +100,23 @@ class Line:
 
     def judge(self, panel: Panel, recipe: Recipe) -> Judged:
         """Fit the recipe and judge it on the held-out end; the run is in the experiment UI."""
+        return self._tracked(recipe, lambda runner: fit_and_judge(panel, recipe, runner=runner))
+
+    def choose(self, panel: Panel, asked: Asked) -> Selection:
+        """Choose families for each group of series on backtests before the test part; see `asked`."""
+        return choose(panel, asked, folder=self._folder("backtests"), workers=self.workers, progress=self.progress)
+
+    def judge_choice(self, panel: Panel, selection: Selection, group: str) -> Judged:
+        """Fit a group's choice and judge it on the held-out end; the run is in the experiment UI."""
+        recipe = recipe_of(panel, selection, group)
+        return self._tracked(recipe, lambda runner: fit_and_judge_choice(panel, selection, group, runner))
+
+    def _tracked(self, recipe: Recipe, fit: Callable[[Runner], Judged]) -> Judged:
         run = self.tracker.start_run(recipe.name, "train", _flat(recipe), {"target": recipe.target})
         status = RunStatus.FAILED
         try:
             workers = Workers(count=self.workers, storage=self._folder("runs"), run=recipe.name)
-            runner = ShownRunner(workers, self.progress, recipe.steps())
-            judged = fit_and_judge(panel, recipe, runner=runner)
+            judged = fit(ShownRunner(workers, self.progress, recipe.steps()))
             self.tracker.log(run, judged.card.metrics())
             self.tracker.log(run, {f"baseline_{name}": value for name, value in judged.baseline.metrics().items()})
             status = RunStatus.FINISHED

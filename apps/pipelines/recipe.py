@@ -70,6 +70,11 @@ class Recipe:
         return panel.for_target(self.target)
 
 
+def recipe_name(schema: Schema, target: str) -> str:
+    """Return the registry's name for forecasts of a target."""
+    return f"{schema.name}-{target}".replace("_", "-").lower()
+
+
 def default_recipe(schema: Schema, target: str, horizon: int | None = None) -> Recipe:
     """Return the recipe that suits most series: features and an ensemble of ridge, XGBoost and LSTM.
 
@@ -86,7 +91,7 @@ def default_recipe(schema: Schema, target: str, horizon: int | None = None) -> R
     schema.column(target)
     lags = sorted({1, 7, 30} | ({season} if season <= OWN_SEASON_ROWS else set()))
     return Recipe(
-        name=f"{schema.name}-{target}".replace("_", "-").lower(),
+        name=recipe_name(schema, target),
         target=target,
         horizon=horizon or max(season, 1),
         season=season,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from cluster.registry.version import Lineage, ModelVersion, Stage
 from training.core.artifact import Manifest, save_artifact
 from training.core.panel import Panel
 from training.core.runner import Runner
-from training.core.splits import chronological_split
+from training.core.splits import Split, chronological_split
 from training.evaluation.backtest import Backtest, backtest
 from training.evaluation.gate import Gate, Verdict
 from training.evaluation.scorecard import Scorecard
@@ -40,6 +41,8 @@ class Judged:
         Its figures and the seasonal naive forecast's, on the same origins.
     verdict
         The gate's decision.
+    why
+        Reasons for the members and their weights, where they were chosen on backtests.
     """
 
     recipe: Recipe
@@ -49,6 +52,7 @@ class Judged:
     card: Scorecard
     baseline: Scorecard
     verdict: Verdict
+    why: tuple[str, ...] = ()
 
     def figures(self) -> list[dict[str, Any]]:
         """Return a row a figure: the model's and seasonal naive's."""
@@ -85,12 +89,50 @@ def fit_and_judge(panel: Panel, recipe: Recipe, *, runner: Runner, gate: Gate | 
     split = chronological_split(data)
     model = Ensemble(features=list(recipe.features), members=list(recipe.members))
     model.fit_panel(data, horizon=recipe.horizon, split=split, runner=runner)
+    return judge(model, data, recipe, split=split, gate=gate)
+
+
+def judge(
+    model: Ensemble,
+    data: Panel,
+    recipe: Recipe,
+    *,
+    split: Split,
+    gate: Gate | None = None,
+    why: Sequence[str] = (),
+) -> Judged:
+    """Judge a fitted and calibrated model on the test part.
+
+    Parameters
+    ----------
+    model
+        Fitted before the test part.
+    data
+        With the recipe's target alone.
+    recipe
+        How the model was made.
+    split
+        Says where the test part starts.
+    gate
+        As in `fit_and_judge`.
+    why
+        Reasons for the members and their weights, kept with a registered version.
+    """
     naive = SeasonalNaive(season=recipe.season).fit_panel(data, horizon=recipe.horizon, split=split)
     test = backtest(model, data, since=split.test_start)
     card = Scorecard.of(test)
     baseline = Scorecard.of(backtest(naive, data, since=split.test_start))
     verdict = (gate or Gate()).judge(card, baseline)
-    return Judged(recipe=recipe, panel=data, model=model, test=test, card=card, baseline=baseline, verdict=verdict)
+    return Judged(
+        recipe=recipe,
+        panel=data,
+        model=model,
+        test=test,
+        card=card,
+        baseline=baseline,
+        verdict=verdict,
+        why=tuple(why),
+    )
 
 
 def register(judged: Judged, registry: Registry, *, owner: str) -> ModelVersion:
@@ -112,7 +154,7 @@ def register(judged: Judged, registry: Registry, *, owner: str) -> ModelVersion:
             lineage=lineage_of(judged, manifest),
             metrics=judged.card.metrics(),
             owner=owner,
-            evidence={"evaluation": evaluation},
+            evidence={"evaluation": evaluation} | ({"selection": list(judged.why)} if judged.why else {}),
         )
     approval = {"by": owner, "because": "passed the gate of the training pipeline"}
     return registry.promote(

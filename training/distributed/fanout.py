@@ -97,19 +97,15 @@ class Results:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def get(self, key: str) -> Result | None:
+    def get(self, key: str) -> State | None:
         """Return what a task of this key gave, or None; a file that cannot be read counts as none."""
         try:
-            state = from_bytes(self._path(key).read_bytes())
+            return from_bytes(self._path(key).read_bytes())
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
-        return error_of(state["error"]) if "error" in state else state
 
-    def put(self, key: str, result: Result) -> None:
-        """Keep a result. What may go better next time is not kept."""
-        if isinstance(result, TransientError):
-            return
-        state = {"error": told_of(result)} if isinstance(result, HeliotropeError) else result
+    def put(self, key: str, state: State) -> None:
+        """Keep what a task gave."""
         write_whole(self._path(key), to_bytes(state))
 
     def _path(self, key: str) -> Path:
@@ -120,7 +116,8 @@ class Fanout(ABC):
     """Does tasks and yields each with its result, in the order in which they end.
 
     A task that fails yields its error, and the others go on. With `results`, tasks that are kept there are yielded
-    first and not done again, whoever did them: a killed run goes on where it was.
+    first and not done again, whoever did them: a killed run goes on where it was. Errors are not kept: what failed
+    is tried again, since what it lacked (memory, a library) may be there by then.
 
     Parameters
     ----------
@@ -141,7 +138,7 @@ class Fanout(ABC):
             else:
                 yield Done(task, kept, kept=True)
         for done in self._do(function, left):
-            if self.results:
+            if self.results and not isinstance(done.result, HeliotropeError):
                 self.results.put(done.task.key, done.result)
             yield done
 

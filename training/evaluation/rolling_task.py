@@ -71,10 +71,11 @@ def fit_before(model: Forecaster, block: Block, moment: np.datetime64, work: Map
         if len(early) and len(late):
             train, validation = early, late
     if not len(train):
+        longest = int((high - low).max(initial=0))
         raise InsufficientHistoryError(
-            f"no series is long enough before {moment}: the longest has {int((high - low).max(initial=0))} rows, "
-            f"{length} are needed",
-            got=int((high - low).max(initial=0)),
+            f"no series is long enough before {str(moment)[:19]}: the longest has {longest} rows, {length} are "
+            "needed",
+            got=longest,
             expected=length,
         )
     known = block.known if model.tags.known_future else ()
@@ -82,9 +83,10 @@ def fit_before(model: Forecaster, block: Block, moment: np.datetime64, work: Map
 
 
 def stops_early(model: Forecaster) -> bool:
-    """Return whether fitting needs rows to be stopped by: a training loop has, or a member of an ensemble."""
+    """Return whether fitting needs rows to be stopped by: it has patience, or a training loop, or such a member."""
     members: Sequence[Forecaster] = getattr(model, "members", ())
-    return model.tags.backend is not None or any(stops_early(member) for member in members)
+    alone = model.tags.backend is not None or "patience" in model.parameter_names()
+    return alone or any(stops_early(member) for member in members)
 
 
 def _forecasts(model: Forecaster, windows: Windows) -> tuple[Floats, dict[int, HeliotropeError]]:
@@ -118,8 +120,9 @@ def _without(
     ends = borders(table, moment)
     return {
         int(at): InsufficientHistoryError(
-            f"series '{table.series[at]}' has no forecast from {moment}: got {ends[at] - table.segments[at]} rows "
-            f"before and {table.segments[at + 1] - ends[at]} after, expected {model.context} and {model.horizon}",
+            f"series '{table.series[at]}' has no forecast from {str(moment)[:19]}: got "
+            f"{ends[at] - table.segments[at]} rows before and {table.segments[at + 1] - ends[at]} after, "
+            f"expected {model.context} and {model.horizon}",
             series=table.series[at],
         )
         for at in missing
