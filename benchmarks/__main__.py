@@ -7,7 +7,13 @@ from importlib import import_module
 
 from benchmarks.measure import Benchmark, run
 
-BENCHMARKS = {"lstm_training": "benchmarks.lstm_training", "quality": "benchmarks.quality"}
+BENCHMARKS = {
+    "bizitobs": "benchmarks.bizitobs",
+    "etth1": "benchmarks.etth1",
+    "intervals": "benchmarks.intervals",
+    "lstm_training": "benchmarks.lstm_training",
+    "quality": "benchmarks.quality",
+}
 
 
 def load(name: str) -> Benchmark:

@@ -36,7 +36,7 @@ class ConformalIntervals:
     errors
         (K, H, T) sorted along K, each over its window's scale.
     calm
-        (T,) mean restlessness of the calibration windows, in the targets' units; None scales nothing.
+        (T,) or (H, T) mean restlessness of the calibration windows, in the targets' units; None scales nothing.
     low, high
         (T,) the possible range, infinite where it is open; None is open everywhere.
 
@@ -69,7 +69,8 @@ class ConformalIntervals:
         actual, predicted
             (N, H, T).
         restless
-            (N, T) of the windows that they were made from, see `restlessness`.
+            (N, T) of the windows that they were made from, see `restlessness`; or (N, H, T), such as the spread of
+            sampled forecasts.
         low, high
             (T,) the possible range.
         """
@@ -81,14 +82,14 @@ class ConformalIntervals:
         return cls(errors, calm, low, high)
 
     def scale(self, restless: Floats | None) -> Floats:
-        """Return (N, 1, T), or (1, 1, 1) where nothing is scaled: the unit of the errors after each window."""
+        """Return (N, 1 or H, T), or (1, 1, 1) where nothing is scaled: the unit of the errors after each window."""
         if restless is None or self.calm is None:
             return np.ones((1, 1, 1))
         known = self.calm > 0
         ratio = np.where(known, restless / np.where(known, self.calm, 1.0), 1.0)
         ratio = np.where(np.isfinite(ratio), ratio, 1.0)
-        scale: Floats = (LEAST_SCALE + (1 - LEAST_SCALE) * ratio)[:, None]
-        return scale
+        scale: Floats = LEAST_SCALE + (1 - LEAST_SCALE) * ratio
+        return scale if scale.ndim == 3 else scale[:, None]
 
     def offsets(self, levels: Floats) -> Floats:
         """Return (H, T, Q): the errors at the conformal ranks of increasing `levels` (Q,), in scale units."""

@@ -58,7 +58,7 @@ class Recovery:
     steps
         Rows between the change and the first window of origins whose coverage is in the band; None for never.
     held
-        Share of the windows from there on that are in the band.
+        Share of all windows after the change that are in the band.
     coverage
         Of all forecasts after the change.
     """
@@ -142,10 +142,8 @@ def recovery(
     fine = (rolled >= band[0]) & (rolled <= band[1])
     low, high = interval(after, share)
     covered = float(((after.actual >= low) & (after.actual <= high)).mean())
-    if not fine.any():
-        return Recovery(steps=None, held=0.0, coverage=covered)
-    begin = int(fine.argmax())
-    return Recovery(steps=begin, held=float(fine[begin:].mean()), coverage=covered)
+    steps = int(fine.argmax()) if fine.any() else None
+    return Recovery(steps=steps, held=float(fine.mean()), coverage=covered)
 
 
 def _inside_by_origin(test: Backtest, share: float) -> tuple[Times, Floats]:
