@@ -8,10 +8,13 @@ from importlib import import_module
 from benchmarks.measure import Benchmark, run
 
 BENCHMARKS = {
+    "backtest_scale": "benchmarks.backtest_scale",
     "bizitobs": "benchmarks.bizitobs",
     "etth1": "benchmarks.etth1",
     "intervals": "benchmarks.intervals",
+    "etth1_lstm": "benchmarks.etth1_lstm",
     "lstm_training": "benchmarks.lstm_training",
+    "two_workers": "benchmarks.two_workers",
     "quality": "benchmarks.quality",
 }
 
