@@ -17,7 +17,7 @@ from training.models.xgboost_trees import XGBoost
 
 @pytest.mark.ray
 def test_two_workers_boost_as_well_as_one_process(ray_cluster: Cluster, tmp_path: Path) -> None:
-    panel = easy_panel()
+    panel = easy_panel().with_roles()
     split = chronological_split(panel)
     # No sampling: ranks draw rows of their own, and what is left to differ are the histograms' borders.
     params = {**XGBoost.example_params(), "rounds": 40, "subsample": 1.0, "column_sample": 1.0}
