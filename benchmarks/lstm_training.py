@@ -1,13 +1,15 @@
-"""Seconds until the validation loss that the usual training loop ends at, ours against its own.
+"""Seconds until the best validation loss that the usual training loop reaches, ours against its own.
 
 The usual loop: a Dataset object that cuts one sample at a time, a DataLoader with batches of 32, default threads,
-Adam 1e-3, `EPOCHS` epochs. Ours: `LSTM` with its defaults but a course of `COURSE` epochs. Data and parts are the
-same: gas turbine, NOX, all columns, window 30, 24 steps ahead; the loss is the mean squared error over the same
-validation windows, in units of the variance of NOX in the training part.
+Adam 1e-3, `EPOCHS` epochs; its time is the one at which it reached its best validation loss. Ours: `LSTM` with the
+course of `COURSE`. Layers, sizes, data and parts are the same: gas turbine, NOX, all columns, window 30, 24 steps
+ahead; the loss is the mean squared error over the same validation windows, in units of the variance of NOX in the
+training part.
 
-`same_net` has no anchor: the very network of the usual loop. `defaults` forecasts the difference from the window's
-mean. `same_net_float32` does without bfloat16, for processors that lack it. The baseline's clock stands still while
-it computes its validation loss; ours runs on.
+`anchored` forecasts the difference from the window's mean, as `LSTM` does by default: the layers are those of the
+usual loop, what enters and leaves them is shifted. `same_net` does without: the very same function class, so that
+the loop alone makes the difference. `anchored_float32` does without bfloat16, for processors that lack it. The
+baseline's clock stands still while it computes its validation loss; ours runs on.
 """
 
 from __future__ import annotations
@@ -29,11 +31,13 @@ from training.distributed.local import LocalRunner
 from training.models.lstm import LSTM
 
 TARGET, WINDOW, HORIZON = "NOX", 30, 24
-EPOCHS, COURSE = 3, 8
+EPOCHS = 3
+COURSE: dict[str, Any] = {"max_epochs": 8, "stride": 8, "batch_size": 128, "learning_rate": 1.5e-3}
+"""Short epochs, each of an eighth of the windows, in batches that the processor likes."""
 VARIANTS: dict[str, dict[str, Any]] = {
-    "same_net": {"anchor": "none"},
-    "defaults": {},
-    "same_net_float32": {"anchor": "none", "precision": "float32"},
+    "anchored": {},
+    "same_net": {"anchor": "none", "stride": 4},
+    "anchored_float32": {"precision": "float32"},
 }
 Curve = list[tuple[float, float, float]]
 """Seconds, processor seconds and validation loss after each epoch."""
@@ -114,7 +118,7 @@ def usual_loop(seed: int) -> Curve:
 def our_loop(seed: int, changed: Mapping[str, Any]) -> Curve:
     """Train as we do."""
     train, validation = parts()
-    model = LSTM(seed=seed, max_epochs=COURSE, window=WINDOW, **changed)
+    model = LSTM(seed=seed, window=WINDOW, **{**COURSE, **changed})
     told: Curve = []
     began, began_cpu = time.perf_counter(), time.process_time()
 
@@ -138,15 +142,15 @@ def pair(seed: int, baseline_first: bool) -> Pair:
     curves: dict[str, Curve] = {}
     for name in ("usual", *VARIANTS) if baseline_first else (*VARIANTS, "usual"):
         curves[name] = usual_loop(seed) if name == "usual" else our_loop(seed, VARIANTS[name])
-    usual_s, usual_cpu_s, goal = curves["usual"][-1]
-    found = {name: there(goal, curves[name]) for name in ("usual", *VARIANTS)}
+    usual_s, usual_cpu_s, goal = min(curves["usual"], key=lambda point: point[-1])
+    found = {name: there(goal, curves[name]) for name in VARIANTS}
     return Pair(
         seed=seed,
         baseline=usual_s,
         ours={name: found[name][0] for name in VARIANTS},
         notes={
             "loss": round(goal, 4),
-            "baseline_first_there_s": round(found["usual"][0] or usual_s, 1),
+            "baseline_windows_per_s": round(len(parts()[0]) * EPOCHS / curves["usual"][-1][0]),
             "processor_ratio": {name: round(cpu_s / usual_cpu_s, 3) for name, (_, cpu_s) in found.items() if cpu_s},
             "best": {name: round(min(point[-1] for point in curve), 4) for name, curve in curves.items()},
         },
@@ -155,7 +159,7 @@ def pair(seed: int, baseline_first: bool) -> Pair:
 
 BENCHMARK = Benchmark(
     name="lstm_training",
-    question="seconds to the validation loss that the usual DataLoader loop ends at, over that loop's seconds",
+    question="seconds to the usual DataLoader loop's best validation loss, over that loop's seconds to it",
     goal=1 / 3,
     pair=pair,
 )
