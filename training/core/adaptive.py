@@ -32,8 +32,8 @@ class AdaptiveIntervals:
     `gain x (1 - level)` after one below, the gain being a share of the calibrated 95 % interval's width: whatever
     the errors do, over R rows the share of truths below a one-step quantile comes within (reach / gain + 1) / R of
     its level, the reach being how far the errors go. A step-h error is compared with the quantile that was issued
-    h rows ago, and only once it is known. The tracked quantiles are then a monotone map of the calibrated ones, so levels
-    stay free and never cross. Memory is constant: H x H x T quantiles that wait for their truth.
+    h rows ago, and only once it is known. The tracked quantiles are then a monotone map of the calibrated ones, so
+    levels stay free and never cross. Memory is constant: H x H x T quantiles that wait for their truth.
 
     Parameters
     ----------
