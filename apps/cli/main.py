@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from apps.cli import demo, experiments, jobs, keys, models, platform, predict, selection, training
+from apps.cli import ask, demo, experiments, jobs, keys, models, platform, predict, selection, training
 from apps.cli.output import exit_code, print_error
 from cluster.errors import HeliotropeError
 
@@ -25,6 +25,8 @@ app.command()(training.tune)
 app.command()(selection.select)
 app.command()(platform.serve)
 app.command()(predict.predict)
+app.command()(ask.whatif)
+app.command()(ask.explain)
 app.command()(platform.status)
 app.command()(platform.health)
 app.command()(platform.metrics)

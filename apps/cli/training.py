@@ -50,6 +50,7 @@ def train(
         judged = line.judge(panel, recipe)
         version = line.register(judged, owner=owner)
     facts = {"model": version.name, "version": str(version.version), "stage": version.stage.value}
+    facts |= {"report": str(judged.report)}
     if as_json:
         print_json(facts | {"metrics": dict(version.metrics), "gate": judged.verdict.to_json()})
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ from cluster.settings import Settings
 from training.core.panel import Panel
 from training.core.runner import Runner
 from training.evaluation.selection import Selection
+
+REPORT = "report.html"
+"""Name of the report among a run's files."""
 
 
 class Line:
@@ -119,6 +123,7 @@ class Line:
             judged = fit(ShownRunner(workers, self.progress, recipe.steps()))
             self.tracker.log(run, judged.card.metrics())
             self.tracker.log(run, {f"baseline_{name}": value for name, value in judged.baseline.metrics().items()})
+            judged = self._reported(judged, run)
             status = RunStatus.FINISHED
         except KeyboardInterrupt:
             status = RunStatus.KILLED
@@ -126,6 +131,18 @@ class Line:
         finally:
             self.tracker.finish(run, status)
         return judged
+
+    def _reported(self, judged: Judged, run: str) -> Judged:
+        """Write the report, keep a copy with the run, and say in the run's tags where."""
+        from apps.pipelines.reporting import report_of
+
+        self.progress.update("report", 0, 1)
+        path = self._folder("reports") / run / REPORT
+        report_of(judged, made_at=datetime.now(UTC)).write(path)
+        self.tracker.log_file(run, path)
+        self.tracker.tag(run, {"report": path.name})
+        self.progress.update("report", 1, 1, str(path))
+        return replace(judged, run=run, report=path)
 
     def register(self, judged: Judged, *, owner: str) -> ModelVersion:
         """Register the model as the production version, or raise GateRefused."""

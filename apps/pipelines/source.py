@@ -58,13 +58,19 @@ def load_source(
     return read_panel(path, inferred, series_id=series, timestamp=timestamp)
 
 
+def load_rows(
+    source: str, schema: Schema, *, minimum_rows: int = 1, timestamp: str = TIME, series: str | None = None
+) -> Panel:
+    """Return all rows of `source` under a fitted model's schema."""
+    path = Path(source)
+    if path.exists() or path.suffix:
+        return read_panel(path, schema, series_id=series, timestamp=timestamp, minimum_rows=minimum_rows)
+    return Panel(load_sample(source).frame, schema).validate(minimum_rows=minimum_rows)
+
+
 def load_history(
     source: str, schema: Schema, *, rows: int, timestamp: str = TIME, series: str | None = None
 ) -> Panel:
     """Return the last `rows` rows of each series in `source`, under a served model's schema."""
-    path = Path(source)
-    if path.exists() or path.suffix:
-        panel = read_panel(path, schema, series_id=series, timestamp=timestamp, minimum_rows=rows)
-    else:
-        panel = load_sample(source)
+    panel = load_rows(source, schema, minimum_rows=rows, timestamp=timestamp, series=series)
     return Panel(panel.frame.groupby(ID, sort=False).tail(rows), schema).validate(minimum_rows=rows)

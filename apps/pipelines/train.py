@@ -35,6 +35,8 @@ class Judged:
         The data, with the recipe's target.
     model
         Fitted and calibrated.
+    split
+        The data's parts.
     test
         Its forecasts from every origin of the test part.
     card, baseline
@@ -43,16 +45,23 @@ class Judged:
         The gate's decision.
     why
         Reasons for the members and their weights, where they were chosen on backtests.
+    run
+        The experiment's run that tracks it, where there is one.
+    report
+        The HTML report, a copy of which is kept with the run.
     """
 
     recipe: Recipe
     panel: Panel
     model: Ensemble
+    split: Split
     test: Backtest
     card: Scorecard
     baseline: Scorecard
     verdict: Verdict
     why: tuple[str, ...] = ()
+    run: str = ""
+    report: Path | None = None
 
     def figures(self) -> list[dict[str, Any]]:
         """Return a row a figure: the model's and seasonal naive's."""
@@ -127,6 +136,7 @@ def judge(
         recipe=recipe,
         panel=data,
         model=model,
+        split=split,
         test=test,
         card=card,
         baseline=baseline,
@@ -154,12 +164,19 @@ def register(judged: Judged, registry: Registry, *, owner: str) -> ModelVersion:
             lineage=lineage_of(judged, manifest),
             metrics=judged.card.metrics(),
             owner=owner,
-            evidence={"evaluation": evaluation} | ({"selection": list(judged.why)} if judged.why else {}),
+            evidence={"evaluation": evaluation} | _further_evidence(judged),
         )
     approval = {"by": owner, "because": "passed the gate of the training pipeline"}
     return registry.promote(
         version.name, version.version, Stage.PRODUCTION, {"evaluation": evaluation, "approval": approval}
     )
+
+
+def _further_evidence(judged: Judged) -> dict[str, Any]:
+    """Return why the members were chosen, and where the report is, as far as there are any."""
+    selection = {"selection": list(judged.why)} if judged.why else {}
+    report = {"report": {"run": judged.run, "file": judged.report.name}} if judged.report else {}
+    return selection | report
 
 
 def lineage_of(judged: Judged, manifest: Manifest) -> Lineage:
@@ -168,12 +185,12 @@ def lineage_of(judged: Judged, manifest: Manifest) -> Lineage:
         data_digest=judged.panel.digest(),
         schema_digest=manifest.schema_digest,
         parameters=asdict(judged.recipe),
-        seed=_seed(judged.model.params()),
+        seed=seed_of(judged.model.params()),
         code_revision=code_revision(),
         libraries=manifest.libraries,
     )
 
 
-def _seed(params: dict[str, Any]) -> int:
+def seed_of(params: dict[str, Any]) -> int:
     """Return the members' seed; they share one."""
     return next((member["params"]["seed"] for member in params["members"] if "seed" in member["params"]), 0)

@@ -31,8 +31,10 @@ class TrackedRun:
         As started.
     status
         How it stands.
-    parameters, tags
+    parameters
         As started, all values as text.
+    tags
+        As started and added.
     metrics
         The last value of each.
     started_at_s, ended_at_s
@@ -110,6 +112,10 @@ class Tracker(ABC):
     @abstractmethod
     def log_file(self, run: str, path: Path) -> None:
         """Keep a copy of a file with the run."""
+
+    @abstractmethod
+    def tag(self, run: str, tags: Mapping[str, str]) -> None:
+        """Add tags to the run, or give them other values."""
 
     @abstractmethod
     def finish(self, run: str, status: RunStatus = RunStatus.FINISHED) -> None:

@@ -78,6 +78,12 @@ class MlflowTracker(Tracker):
         with translated(self._url):
             self._client.log_artifact(run, str(path))
 
+    def tag(self, run: str, tags: Mapping[str, str]) -> None:
+        """Add tags to the run, or give them other values."""
+        with translated(self._url):
+            for key, value in tags.items():
+                self._client.set_tag(run, key, value)
+
     def finish(self, run: str, status: RunStatus = RunStatus.FINISHED) -> None:
         """Close the run."""
         with translated(self._url):

@@ -19,6 +19,8 @@ SHELLS = {
     "serve_deployments.deployments": "the deployments themselves; imported when a graph is built",
     "cluster.actors.state": "the actor itself",
     "training.distributed.loop": "the torch loop itself; the LSTM imports it when it trains",
+    "apps.reports.drawing": "makes matplotlib's figures; imported by the plots",
+    "apps.reports.plots": "draws with matplotlib; imported when a report is written",
     "apps.emissions.plot": "draws with matplotlib; imported by the commands that draw",
     "tuning.tune_shells": "its classes are hooks of Ray Tune; imported by a study when it runs",
 }

@@ -34,13 +34,15 @@ def test_a_run_says_everything_back(tracker: Tracker, experiment: str, tmp_path:
         tracker.log(run, {"wape": value}, step)
     (tmp_path / "note.txt").write_text("seen")
     tracker.log_file(run, tmp_path / "note.txt")
+    tracker.tag(run, {"report": "note.txt"})
+    tracker.tag(run, {"phase": "trial"})
     (running,) = tracker.runs(experiment)
     assert (running.status, running.duration_s) == (RunStatus.RUNNING, None)
     tracker.finish(run)
     (found,) = tracker.runs(experiment)
     assert (found.id, found.name, found.experiment) == (run, "trial 1", experiment)
     assert found.parameters == {"model": "ridge", "alpha": "0.1"}
-    assert found.tags == {"phase": "search"}
+    assert found.tags == {"phase": "trial", "report": "note.txt"}
     assert found.metrics == {"wape": 0.125}
     assert found.status is RunStatus.FINISHED
     assert found.duration_s is not None

@@ -118,7 +118,7 @@ class ScenarioResult:
 def what_if(
     forecaster: Forecaster,
     history: Panel,
-    future: pd.DataFrame,
+    future: pd.DataFrame | None,
     scenarios: Sequence[Scenario],
     *,
     levels: tuple[float, ...] = DEFAULT_LEVELS,

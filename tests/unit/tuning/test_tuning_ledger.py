@@ -59,6 +59,9 @@ class MemoryTracker(Tracker):
     def log_file(self, run: str, path: Path) -> None:
         self.files[run] = path.read_text()
 
+    def tag(self, run: str, tags: Mapping[str, str]) -> None:
+        self.kept[run] = replace(self.kept[run], tags={**self.kept[run].tags, **tags})
+
     def finish(self, run: str, status: RunStatus = RunStatus.FINISHED) -> None:
         self.kept[run] = replace(self.kept[run], status=status)
 

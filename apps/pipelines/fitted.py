@@ -1,0 +1,114 @@
+"""A fitted model to ask, from the registry or a folder, and the data that it is asked about."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from apps.pipelines.source import load_rows
+from cluster.registry.version import SemanticVersion
+from cluster.settings import Settings
+from training.core.artifact import load_artifact
+from training.core.estimator import Forecaster
+from training.core.panel import Panel
+from training.core.schema import Schema
+from training.core.validation import ID, TIME
+from training.models import MODELS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A model in memory.
+
+    Parameters
+    ----------
+    name
+        Registered name and version, or the folder.
+    forecaster
+        Fitted and calibrated.
+    schema
+        Of the data it was fitted on.
+    """
+
+    name: str
+    forecaster: Forecaster
+    schema: Schema
+
+    @classmethod
+    def open(cls, model: str, settings: Settings, *, version: str | None = None) -> Fitted:
+        """Load an artifact's folder, or a registered version: that in production, else the newest, when None.
+
+        Raises
+        ------
+        UnknownNameError
+            There is no such model or version.
+        ArtifactCorrupt
+            A file does not have its digest.
+        """
+        if Path(model).is_dir():
+            forecaster, manifest = load_artifact(Path(model), MODELS)
+            return cls(name=model, forecaster=forecaster, schema=Schema.from_json(manifest.schema))
+        from cluster.registry.mlflow_registry import open_registry
+
+        registry = open_registry(settings)
+        found = registry.get(model, SemanticVersion.parse(version) if version else None)
+        with tempfile.TemporaryDirectory() as folder:
+            forecaster, manifest = load_artifact(registry.fetch(found, Path(folder) / "artifact"), MODELS)
+        name = f"{found.name} {found.version}"
+        return cls(name=name, forecaster=forecaster, schema=Schema.from_json(manifest.schema))
+
+    def units(self) -> dict[str, str]:
+        """Return target -> unit."""
+        return {target: self.schema.column(target).unit for target in self.forecaster.targets}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """Where a model is asked from.
+
+    Parameters
+    ----------
+    history
+        The rows up to now of each series.
+    future
+        What is known of the rows after; None where the model knows nothing ahead.
+    """
+
+    history: Panel
+    future: pd.DataFrame | None
+
+    @classmethod
+    def load(
+        cls, source: str, fitted: Fitted, *, future: Path | None, timestamp: str = TIME, series: str | None = None
+    ) -> Situation:
+        """Read history and future.
+
+        Where the model knows columns ahead and there is no file of them, the last rows of `source` are held back:
+        what it knew of them is the future, and the history ends before.
+
+        Raises
+        ------
+        DataError
+            A file has a fault.
+        InsufficientHistoryError
+            A series is too short.
+        """
+        model = fitted.forecaster
+        held = model.horizon if model.known and future is None else 0
+        rows = load_rows(
+            source, fitted.schema, minimum_rows=model.context + held, timestamp=timestamp, series=series
+        )
+        if future is not None:
+            columns = tuple(replace(fitted.schema.column(name), role="past") for name in model.known)
+            schema = replace(fitted.schema, targets=columns, covariates=()) if columns else fitted.schema
+            return cls(
+                history=rows, future=load_rows(str(future), schema, timestamp=timestamp, series=series).frame
+            )
+        if not held:
+            return cls(history=rows, future=None)
+        last = rows.frame.groupby(ID, sort=False).cumcount(ascending=False) < held
+        history = Panel(rows.frame[~last].reset_index(drop=True), fitted.schema)
+        return cls(history=history, future=rows.frame[last].reset_index(drop=True))
