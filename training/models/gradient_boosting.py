@@ -17,10 +17,9 @@ from training.core.parameters import flag, one_of, real, whole
 from training.core.runner import Runner
 from training.core.space import Choice, Real, Space
 from training.core.windows import Floats, Windows
-from training.models.boosting_table import Columns, EachStep, Inputs, Singles, WholeHorizon, parts_of
+from training.models.boosting_table import Columns, EachStep, Inputs, Regression, Singles, WholeHorizon, parts_of
 
 Strategy = Literal["direct", "recursive", "pooled"]
-Anchor = Literal["last", "regression"]
 
 CHUNK_VALUES = 4_000_000
 """Numbers gathered from the windows at a time, about 32 MB; inputs made of them take about as much."""
@@ -63,8 +62,10 @@ class GradientBoosting(Forecaster, Explains):
     seasons
         Rows in a season, each at most `window`; for `pooled` and `recursive`.
     anchor
-        What the trees correct: the `last` value, or the window's own linear `regression` on the known columns,
-        for a plant whose ways drift over the years; for `pooled` and `recursive`.
+        What the trees correct: the `last` value, or the window's own regression on the known columns, `linear` or
+        `quadratic`, see `boosting_table.Regression`; for `pooled` and `recursive`.
+    half_life
+        Rows after which a row weighs half in that regression, above 0.
     levels
         Whether values are inputs as they are too, not as differences alone; for `pooled` and `recursive`.
     most_rows
@@ -91,6 +92,7 @@ class GradientBoosting(Forecaster, Explains):
         ahead: Sequence[str] | None,
         seasons: Sequence[int],
         anchor: str,
+        half_life: float,
         levels: bool,
         most_rows: int,
         seed: int,
@@ -107,7 +109,8 @@ class GradientBoosting(Forecaster, Explains):
         self.covariates = flag("covariates", covariates)
         self.ahead = None if ahead is None else tuple(ahead)
         self.seasons = _seasons(seasons, self.window) if self.strategy != "direct" else tuple(seasons)
-        self.anchor = one_of("anchor", anchor, ("last", "regression"))
+        self.anchor = one_of("anchor", anchor, ("last", "linear", "quadratic"))
+        self.half_life = real("half_life", half_life, low=0, above=True)
         self.levels = flag("levels", levels)
         self.most_rows = whole("most_rows", most_rows, low=1)
         self.seed = whole("seed", seed, low=0)
@@ -156,7 +159,7 @@ class GradientBoosting(Forecaster, Explains):
     def fit_windows(self, train: Windows, validation: Windows | None, runner: Runner | None) -> None:
         """Grow trees on the training windows until the validation error stops falling."""
         drawn = self._drawn(train, self.most_rows)
-        self._lay_out(self._columns_of(train), self._spread(drawn))
+        self._lay_out(self._columns_of(train), self._spread_of(drawn))
         inputs, outputs = self._rows(drawn)
         late = validation if validation is not None else train[slice(0, 0)]
         late_inputs, late_outputs = self._rows(self._drawn(late, max(self.most_rows // 4, 1)))
@@ -182,17 +185,22 @@ class GradientBoosting(Forecaster, Explains):
             others = _constant(train, others)
         return Columns(targets=self.targets, known=self.known, newest=others)
 
-    def _spread(self, train: Windows) -> Floats | None:
+    def _spread_of(self, train: Windows) -> Floats | None:
+        """Return (K,) the known columns' standard deviations, where the regression needs them."""
         if self.strategy == "direct" or self.anchor == "last" or not self.known:
             return None
         spread = train.tail(self.horizon).select(self.known).std(axis=(0, 1))
         return np.where(spread > 0, spread, 1.0)
 
     def _lay_out(self, columns: Columns, spread: Floats | None) -> None:
-        self._parts = columns
+        self._parts, self._spread = columns, spread
         self._table: WholeHorizon | EachStep = WholeHorizon(columns=columns)
         if self.strategy != "direct":
-            self._table = EachStep(columns=columns, seasons=self.seasons, levels=self.levels, spread=spread)
+            regression = None
+            if spread is not None:
+                products = self.anchor == "quadratic"
+                regression = Regression(spread=spread, half_life=self.half_life, products=products)
+            self._table = EachStep(columns=columns, seasons=self.seasons, levels=self.levels, regression=regression)
 
     def _drawn(self, windows: Windows, most_rows: int) -> Windows:
         """Return the windows of the table, in their order: drawn, for a stride could hide a season."""
@@ -295,13 +303,12 @@ class GradientBoosting(Forecaster, Explains):
 
     def learned(self) -> State:
         """Return the trees, the outputs' units, and which column plays which part."""
-        table = self._table
         return {
             "trees": self._trees,
             "scale": self._scale,
             "usual": self._usual,
             "newest": list(self._parts.newest),
-            "spread": table.spread if isinstance(table, EachStep) else None,
+            "spread": self._spread,
         }
 
     def relearn(self, state: State) -> None:

@@ -37,7 +37,7 @@ class LightGBM(GradientBoosting):
         `absolute` errors, as WAPE counts them, or `squared`.
     strategy, rounds, learning_rate, subsample, column_sample, l1, l2, patience, window, covariates, ahead
         As in `GradientBoosting`.
-    seasons, anchor, levels, most_rows, seed
+    seasons, anchor, half_life, levels, most_rows, seed
         As in `GradientBoosting`.
 
     References
@@ -70,6 +70,7 @@ class LightGBM(GradientBoosting):
         ahead: Sequence[str] | None = None,
         seasons: Sequence[int] = (24, 168),
         anchor: str = "last",
+        half_life: float = 168.0,
         levels: bool = True,
         most_rows: int = 200_000,
         seed: int = 0,
@@ -88,6 +89,7 @@ class LightGBM(GradientBoosting):
             ahead=ahead,
             seasons=seasons,
             anchor=anchor,
+            half_life=half_life,
             levels=levels,
             most_rows=most_rows,
             seed=seed,

@@ -41,7 +41,7 @@ class XGBoost(GradientBoosting):
         Depth of a tree, 1 .. 12. Deeper follows rarer combinations.
     strategy, rounds, learning_rate, subsample, column_sample, l1, l2, patience, window, covariates, ahead
         As in `GradientBoosting`.
-    seasons, anchor, levels, most_rows, seed
+    seasons, anchor, half_life, levels, most_rows, seed
         As in `GradientBoosting`.
 
     References
@@ -75,6 +75,7 @@ class XGBoost(GradientBoosting):
         ahead: Sequence[str] | None = None,
         seasons: Sequence[int] = (24,),
         anchor: str = "last",
+        half_life: float = 168.0,
         levels: bool = True,
         most_rows: int = 200_000,
         seed: int = 0,
@@ -93,6 +94,7 @@ class XGBoost(GradientBoosting):
             ahead=ahead,
             seasons=seasons,
             anchor=anchor,
+            half_life=half_life,
             levels=levels,
             most_rows=most_rows,
             seed=seed,
