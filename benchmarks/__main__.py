@@ -11,6 +11,7 @@ BENCHMARKS = {
     "backtest_scale": "benchmarks.backtest_scale",
     "bizitobs": "benchmarks.bizitobs",
     "etth1": "benchmarks.etth1",
+    "gas_turbine": "benchmarks.gas_turbine",
     "intervals": "benchmarks.intervals",
     "etth1_lstm": "benchmarks.etth1_lstm",
     "lstm_training": "benchmarks.lstm_training",

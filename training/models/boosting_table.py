@@ -102,7 +102,8 @@ class EachStep:
     """One row an origin and step, so that one model serves all steps.
 
     Shown are the step's number; known columns at the target time, and their differences from the newest row, from
-    the same step of the last season and from near steps; of each target the same step of last seasons, the newest
+    the same step of the last season, from the mean of the season that ends there (a building is as warm as the last
+    day was) and from near steps; of each target the same step of last seasons, the newest
     values and means; the newest value of other columns. All but levels are differences, which a drift of the level
     leaves as they are.
 
@@ -198,6 +199,7 @@ class _Sheet:
         self.show(source, ahead - known[:, self._length - 1 : self._length])
         for season in self._seasons[:1]:
             self.show(source, ahead - known[:, self._same_step(season)[0]])
+            self.show(source, ahead - _trailing_mean(known, season)[:, -self._shape[1] :])
         steps = np.arange(self._length, known.shape[1])
         for near in NEAR:
             self.show(source, ahead - known[:, np.clip(steps + near, 0, known.shape[1] - 1)])
@@ -271,6 +273,13 @@ def _centred(values: Floats, weights: Floats) -> Floats:
     """Return values (N, R, P) less their weighted means over the first rows (L, 1)."""
     centred: Floats = values - (values[:, : len(weights)] * weights).sum(axis=1, keepdims=True)
     return centred
+
+
+def _trailing_mean(values: Floats, rows: int) -> Floats:
+    """Return (N, R - rows + 1) the means of the rows up to each one of values (N, R)."""
+    sums = np.cumsum(np.pad(values, ((0, 0), (1, 0))), axis=1)
+    means: Floats = (sums[:, rows:] - sums[:, :-rows]) / rows
+    return means
 
 
 def parts_of(context: Windows, columns: Columns) -> tuple[Floats, Floats, Floats]:
