@@ -32,7 +32,10 @@ def select(
     cutoffs: int = typer.Option(10, min=2, help="Moments in the past that are forecast from."),
     stride: int | None = typer.Option(None, min=1, help="Steps between two of them; the horizon by default."),
     rows: int | None = typer.Option(None, min=2, help="The most rows before each that are learned from; all."),
-    refit: bool = typer.Option(True, help="Fit anew at each of them, or once before the first."),
+    refit: bool | None = typer.Option(
+        None,
+        help="Fit anew at each of them, or once before the first; by default as the length of the series says.",
+    ),
     groups: str = typer.Option("look", help="`look`: a choice for each kind of series; `one`: one for all."),
     measure: str = typer.Option("mase", help="mase or wape."),
     workers: int = typer.Option(2, min=0, help="Tasks at a time on Ray; 0 works in this process without Ray."),

@@ -53,6 +53,10 @@ WINDOW_SHARE, LOCAL_SHARE = 0.25, 0.6
 SHORTEST = 0.1
 """Share of the series that may be too short for a family: as many may be missing where families are compared."""
 
+REFIT_SHARE = 0.05
+"""Where the cut-offs together span less than this share of a series, the last teaches little that the first did not:
+one fit serves all. On five years of hours that saves nine fits of ten."""
+
 Grouping = Literal["one", "look"]
 
 
@@ -66,8 +70,10 @@ class Asked:
         Catalog names.
     horizon
         Steps ahead.
-    cutoffs, stride, train_rows, refit
+    cutoffs, stride, train_rows
         As in RollingPlan.
+    refit
+        As in RollingPlan; None refits where the cut-offs span a good part of the rows: see REFIT_SHARE.
     grouping
         `one` group of all series, or groups by what their past `look`s like.
     measure
@@ -79,18 +85,22 @@ class Asked:
     cutoffs: int = 10
     stride: int | None = None
     train_rows: int | None = None
-    refit: bool = True
+    refit: bool | None = None
     grouping: Grouping = "look"
     measure: Measure = "mase"
 
-    def plan(self) -> RollingPlan:
-        """Return the cut-offs."""
+    def plan(self, panel: Panel) -> RollingPlan:
+        """Return the cut-offs in a panel."""
+        refit = self.refit
+        if refit is None:
+            span = self.cutoffs * (self.stride or self.horizon)
+            refit = span > REFIT_SHARE * float(np.median(np.diff(panel.table.segments)))
         return RollingPlan(
             horizon=self.horizon,
             cutoffs=self.cutoffs,
             stride=self.stride,
             train_rows=self.train_rows,
-            refit=self.refit,
+            refit=refit,
         )
 
 
@@ -156,7 +166,8 @@ def choose(panel: Panel, asked: Asked, *, folder: Path, workers: int, progress: 
     groups = groups_by_look(seen) if asked.grouping == "look" else dict.fromkeys(seen.series, "all")
     counts = Counter(groups.values())
     progress.update("look at the series", 1, 1, ", ".join(f"{count} {name}" for name, count in counts.items()))
-    families = families_for(asked.families, seen, asked.plan())
+    plan = asked.plan(seen)
+    families = families_for(asked.families, seen, plan)
     results = Results(folder)
     fanout: Fanout = RayFanout(results, in_flight=workers) if workers else LocalFanout(results)
 
@@ -164,7 +175,7 @@ def choose(panel: Panel, asked: Asked, *, folder: Path, workers: int, progress: 
         note = f"{done} of {total} tasks" + (f", {kept} kept from before" if kept else "")
         progress.update("backtests", done, total, note)
 
-    rolling = rolling_backtest(seen, families, asked.plan(), groups=groups, fanout=fanout, on_task=tell)
+    rolling = rolling_backtest(seen, families, plan, groups=groups, fanout=fanout, on_task=tell)
     return select(rolling, groups=groups, measure=asked.measure)
 
 

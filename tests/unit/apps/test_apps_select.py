@@ -100,6 +100,14 @@ def test_windows_are_what_the_series_can_fill(hourly: Panel) -> None:
         families_for(COMPLEXITY, shorter, plan)
 
 
+def test_long_series_are_fitted_once_and_short_ones_at_each_cutoff(hourly: Panel) -> None:
+    asked = Asked(horizon=3, cutoffs=2)
+    short = Panel(hourly.frame.groupby("series_id").head(60), hourly.schema)
+    assert not asked.plan(hourly).refit
+    assert asked.plan(short).refit
+    assert Asked(horizon=3, cutoffs=2, refit=True).plan(hourly).refit
+
+
 def test_columns_known_ahead_are_used(hourly: Panel, tmp_path: Path) -> None:
     asked = Asked(families=("seasonal_naive", "ridge"), horizon=6, cutoffs=3, grouping="one")
 

@@ -1,0 +1,34 @@
+"""A trained version's report: written whole, kept with its run, told by its evidence."""
+
+from __future__ import annotations
+
+import base64
+
+from apps.pipelines.line import Line
+from apps.pipelines.progress import Silent
+from apps.pipelines.recipe import part
+from cluster.settings import Settings
+from training.core.panel import Panel
+from training.data.bundled import load_sample
+
+
+def test_training_writes_a_report_and_links_it_from_the_run(settings: Settings) -> None:
+    whole = load_sample("gas_turbine")
+    panel = Panel(whole.frame.tail(3000).reset_index(drop=True), whole.schema)
+    line = Line(settings, workers=0, progress=Silent())
+    recipe = line.recipe(panel, "NOX", horizon=6, epochs=1).with_members((part("ridge", window=48),))
+    judged = line.judge(panel, recipe)
+    assert judged.report is not None
+    text = judged.report.read_text()
+    assert f"Report of {recipe.name}" in text
+    assert judged.panel.digest() in text
+    assert "Key factors" in text
+    (run,) = line.tracker.runs(recipe.name)
+    assert run.id == judged.run
+    assert run.tags["report"] == judged.report.name
+    (kept,) = (path for path in settings.home.rglob("report.html") if path != judged.report)
+    assert kept.read_text() == text
+    picture = text.split("data:image/png;base64,")[1].split('"')[0]
+    assert len(base64.b64decode(picture)) > 20_000
+    version = line.register(judged, owner="tests")
+    assert version.evidence["report"] == {"run": judged.run, "file": "report.html"}
