@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 RESULTS = Path(__file__).parent / "results"
-LIBRARIES = ("heliotrope", "numpy", "ray", "torch", "xgboost")
+LIBRARIES = ("heliotrope", "lightgbm", "numpy", "ray", "statsforecast", "torch", "xgboost")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,8 +54,8 @@ SHORTEST = 0.1
 """Share of the series that may be too short for a family: as many may be missing where families are compared."""
 
 REFIT_SHARE = 0.05
-"""Where the cut-offs together span less than this share of a series, the last teaches little that the first did not:
-one fit serves all. On five years of hours that saves nine fits of ten."""
+"""Where the cut-offs together span less than this share of a series, the last teaches little that the first did
+not: one fit serves all. On five years of hours that saves nine fits of ten."""
 
 Grouping = Literal["one", "look"]
 

@@ -11,7 +11,19 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("cluster", "training", "tuning", "serve_deployments", "apps")
-HEAVY = ("ray", "torch", "mlflow", "xgboost", "matplotlib", "sklearn")
+HEAVY = (
+    "ray",
+    "torch",
+    "mlflow",
+    "xgboost",
+    "lightgbm",
+    "matplotlib",
+    "sklearn",
+    "statsforecast",
+    "prophet",
+    "hierarchicalforecast",
+    "scipy",
+)
 
 SHELLS = {
     "cluster.monitoring.metrics_actor": "the actor itself",

@@ -21,7 +21,7 @@ from training.core.schema import Schema
 
 FORMAT = 1
 MANIFEST, STATE, ARRAYS = "manifest.json", "state.json", "arrays.npz"
-LIBRARIES = ("heliotrope", "numpy", "pandas", "ray", "torch", "xgboost")
+LIBRARIES = ("heliotrope", "lightgbm", "numpy", "pandas", "ray", "statsforecast", "torch", "xgboost")
 
 
 @dataclass(frozen=True, kw_only=True)
