@@ -36,7 +36,8 @@ class Ridge(Forecaster, Explains):
     covariates
         Whether the newest row's columns, targets included, are inputs too.
     ahead
-        Which of the columns that are known ahead are inputs, each at all steps of the horizon; all when None.
+        Which of the columns that are known ahead are inputs, each at the newest row and at all steps of the
+        horizon; all when None.
 
     References
     ----------
@@ -114,8 +115,9 @@ class Ridge(Forecaster, Explains):
         """Return (N, F): differences from the last value, the newest row's columns, the known rows ahead."""
         values = context.select(self.targets)
         parts = [(values[:, :-1] - values[:, -1:]).reshape(len(context), -1)]
-        if self.covariates:
-            parts.append(context.tail(1).values[:, 0])
+        newest = self._newest()
+        if newest:
+            parts.append(context.tail(1).select(newest)[:, 0])
         if self.known and context.ahead is not None:
             parts.append(context.ahead.select(self.known).reshape(len(context), -1))
         return np.hstack(parts)
@@ -136,10 +138,13 @@ class Ridge(Forecaster, Explains):
         usual = (self._usual @ self._weights + self._intercept).reshape(point.shape[1:]) + self._usual_last
         return Attribution(columns=columns, base=np.broadcast_to(usual, point.shape), values=values)
 
+    def _newest(self) -> tuple[str, ...]:
+        """Return the columns whose newest value is an input: what is known ahead counts from where it stands."""
+        return self.columns if self.covariates else tuple(name for name in self.known if name in self.columns)
+
     def _sources(self) -> tuple[str, ...]:
         """Return (F,) the column that each input comes from, in the order of `_inputs`."""
-        newest = self.columns if self.covariates else ()
-        return self.targets * (self.window - 1) + newest + self.known * self.horizon
+        return self.targets * (self.window - 1) + self._newest() + self.known * self.horizon
 
     def learned(self) -> State:
         """Return coefficients, intercepts, and the training means that contributions are told against."""

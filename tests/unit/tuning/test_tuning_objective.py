@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -63,6 +65,26 @@ def test_a_boosting_loop_reports_its_steps() -> None:
     params = {"rounds": 20, "window": 12}
     score("xgboost", params, _material(panel, chronological_split(panel)), lambda step, loss: steps.append(step))
     assert steps == [10, 20]
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [("ridge", {"window": 12}), ("lightgbm", {"window": 12, "seasons": (), "rounds": 100})],
+    ids=["ridge", "lightgbm"],
+)
+def test_a_trial_reads_what_is_known_ahead(name: str, params: dict[str, object]) -> None:
+    """y follows an unpredictable driver: a trial that is told it ahead errs far less than one that is not."""
+    rng = np.random.default_rng(0)
+    driver = rng.normal(0, 1, 600)
+    panel = _panel(10 + driver + rng.normal(0, 0.05, 600))
+    schema = replace(panel.schema, covariates=(Column(name="driver"),))
+    panel = Panel(panel.frame.assign(driver=driver), schema)
+    errors = []
+    for known in ((), ("driver",)):
+        told = panel.with_roles(known=known)
+        errors.append(score(name, params, _material(told, chronological_split(told)), lambda step, loss: None))
+    blind, told_error = errors
+    assert told_error < 0.25 * blind
 
 
 def test_a_score_that_is_no_number_is_an_error() -> None:
