@@ -32,6 +32,7 @@ COMPLEXITY = (
     "auto_arima",
     "ridge",
     "channel_ridge",
+    "driver_ridge",
     "prophet",
     "lightgbm",
     "xgboost",

@@ -21,7 +21,7 @@ MOMENTS = {
 @pytest.mark.parametrize("name", MOMENTS)
 def test_calendar_equals_plain_dates(name: str) -> None:
     index = MOMENTS[name]
-    calendar = Calendar(country="FR")
+    calendar = Calendar(country="FR", year=True)
     times: Times = index.to_numpy()[None]
     block = Block(values=np.empty((1, len(index), 0)), times=times, columns=())
     frame = pd.DataFrame(calendar.compute_added(block)[0], columns=list(calendar.added()))
@@ -41,6 +41,9 @@ def test_calendar_equals_plain_dates(name: str) -> None:
         "calendar_month_sin": np.sin(2 * np.pi * (index.month - 1) / 12),
         "calendar_month_cos": np.cos(2 * np.pi * (index.month - 1) / 12),
         "calendar_holiday": [day in public for day in index.date],
+        "calendar_day_of_year": index.dayofyear,
+        "calendar_year_sin": np.sin(2 * np.pi * (index.dayofyear - 1) / 366),
+        "calendar_year_cos": np.cos(2 * np.pi * (index.dayofyear - 1) / 366),
     }
     assert list(frame) == list(expected)
     for column, values in expected.items():

@@ -21,7 +21,8 @@ from training.features.selection import Selection
 
 COLUMNS = ("emitted", "made", "energy", "green")
 CASES: dict[str, list[dict[str, Any]]] = {
-    "calendar": [{}, {"country": "DE"}, {"zone": "Europe/Berlin", "country": "DE"}],
+    "calendar": [{}, {"country": "DE"}, {"zone": "Europe/Berlin", "country": "DE"}, {"year": True}],
+    "degree_days": [{}, {"below": (), "above": (-1.5, 20.0), "columns": ("made",)}],
     "interactions": [{}, {"columns": ("made", "energy"), "squares": True}],
     "lags": [{}, {"steps": (2, 5), "columns": ("made",)}],
     "rolling": [

@@ -7,6 +7,7 @@ TRANSFORMS: Catalog[Transform] = Catalog(
     "transform",
     {
         "calendar": "training.features.calendar:Calendar",
+        "degree_days": "training.features.degree_days:DegreeDays",
         "interactions": "training.features.interactions:Interactions",
         "lags": "training.features.lags:Lags",
         "ratios": "training.features.ratios:Ratios",

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from training.core.parameters import flag
 from training.core.windows import Floats, Ints, Times
 from training.data.public_holidays import check_country, is_holiday
 from training.data.time_grid import check_zone, local_times
@@ -15,6 +16,9 @@ from training.features.added import AddedColumns, Block
 MINUTES = 24 * 60
 CYCLES = {"hour": MINUTES, "weekday": 7, "month": 12}
 """Cyclic features, and the positions in one turn: the time of day turns by the minute."""
+
+YEAR_DAYS = 366
+"""Days in the turn of a year: the last day of one that is no leap year stands a day before the first."""
 
 
 class Calendar(AddedColumns):
@@ -31,23 +35,28 @@ class Calendar(AddedColumns):
     zone
         Time zone, such as `Europe/Berlin`, of what is computed from timestamps in UTC; None reads them as they
         stand.
+    year
+        True adds the day of the year as well, as a number and as a point on a circle (`calendar_year_sin`, `_cos`):
+        where the seasons of nature count, which do not change with the month.
     """
 
     name = "calendar"
 
-    def __init__(self, *, country: str | None = None, zone: str | None = None) -> None:
+    def __init__(self, *, country: str | None = None, zone: str | None = None, year: bool = False) -> None:
         if country is not None:
             check_country(country)
         if zone is not None:
             check_zone(zone)
         self.country = country
         self.zone = zone
+        self.year = flag("year", year)
 
     def added(self) -> tuple[str, ...]:
-        """Return the new names; `calendar_holiday` only with a country."""
+        """Return the new names; `calendar_holiday` only with a country, the day of the year only where asked."""
         plain = ("hour", "weekday", "day_of_month", "month", "quarter", "weekend")
         holiday = ("holiday",) if self.country else ()
-        return (*_named(plain), *circles(), *_named(holiday))
+        year = ("day_of_year", "year_sin", "year_cos") if self.year else ()
+        return (*_named(plain), *circles(), *_named(holiday), *_named(year))
 
     def ahead_columns(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """Return the names, then the calendar's own: the time ahead is always known."""
@@ -77,6 +86,9 @@ class Calendar(AddedColumns):
             features += [wave[position] for wave in _circle(CYCLES[name])]
         if self.country:
             features.append(is_holiday(days, self.country))
+        if self.year:
+            day: Ints = (days - times.astype("datetime64[Y]")).astype(np.int64)
+            features += [day + 1, *(wave[day] for wave in _circle(YEAR_DAYS))]
         return np.stack(features, axis=2, dtype=np.float64)
 
 

@@ -9,6 +9,7 @@ MODELS: Catalog[Forecaster] = Catalog(
         "auto_arima": "training.models.auto_arima:AutoARIMA",
         "auto_ets": "training.models.auto_ets:AutoETS",
         "channel_ridge": "training.models.channel_ridge:ChannelRidge",
+        "driver_ridge": "training.models.driver_ridge:DriverRidge",
         "ensemble": "training.models.ensemble:Ensemble",
         "lightgbm": "training.models.lightgbm_trees:LightGBM",
         "lstm": "training.models.lstm:LSTM",

@@ -22,6 +22,7 @@ from training.core.windows import Floats, Windows, cut
 from training.data.bundled import load_sample
 from training.features import TRANSFORMS
 from training.features.calendar import Calendar
+from training.features.degree_days import DegreeDays
 from training.features.interactions import Interactions
 from training.features.lags import Lags
 from training.features.ratios import Ratios
@@ -73,6 +74,16 @@ def test_features_are_named_after_row_and_steps_of_the_issue() -> None:
     assert Rolling().statistics == ("mean", "std", "min", "max")
 
 
+def test_degree_days_are_what_is_beyond_a_limit() -> None:
+    windows = one_series({"warm": [10, 15, 18, 25], "NOX": [1, 2, 3, 4]})
+    days = DegreeDays(below=(15.0,), above=(18.0, 20.5), columns=("warm",)).fit(windows)
+    out = days.transform(windows)
+    assert out.columns == ("warm", "NOX", "warm_below_15", "warm_above_18", "warm_above_20.5")
+    np.testing.assert_array_equal(out.values[0, :, 2:], [[5, 0, 0], [0, 0, 0], [0, 0, 0], [0, 7, 4.5]])
+    assert days.ahead_columns(("NOX",)) == ("NOX",)
+    assert days.ahead_columns(("NOX", "warm")) == ("NOX", *out.columns[:1], *out.columns[2:])
+
+
 def test_calendar_knows_the_holidays_of_its_country_only() -> None:
     windows = one_series({"NOX": [0.0] * 30})
     for country, christmas_eve, christmas in (("DE", 0, 1), ("TR", 0, 0), ("CZ", 1, 1)):
@@ -119,6 +130,10 @@ def test_columns_are_learned_where_none_are_named() -> None:
         ("rolling", {"statistics": ["median"]}, UnknownNameError, "unknown statistic 'median'"),
         ("rolling", {"statistics": []}, ConfigError, "statistics: got"),
         ("calendar", {"country": "GERMANY"}, UnknownNameError, "unknown country 'GERMANY'"),
+        ("calendar", {"year": 1}, ConfigError, "'year': got 1, expected True or False"),
+        ("degree_days", {"below": []}, ConfigError, "no limit"),
+        ("degree_days", {"above": [20, 18]}, ConfigError, r"above: got \[20.0, 18.0\], expected limits that inc"),
+        ("degree_days", {"below": [float("inf")]}, ConfigError, "'below': got inf"),
         ("ratios", {"production": None, "energy": None}, ConfigError, "nothing to compute"),
         ("ratios", {"emissions": "scope1"}, ConfigError, "got the text 'scope1'"),
     ],
