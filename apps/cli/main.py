@@ -7,7 +7,20 @@ import sys
 
 import typer
 
-from apps.cli import ask, demo, experiments, jobs, keys, models, platform, predict, selection, training
+from apps.cli import (
+    ask,
+    demo,
+    experiments,
+    jobs,
+    keys,
+    models,
+    operations,
+    platform,
+    predict,
+    prepare,
+    selection,
+    training,
+)
 from apps.cli.output import exit_code, print_error
 from cluster.errors import HeliotropeError
 
@@ -20,6 +33,7 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(platform.up)
+app.command()(prepare.prepare)
 app.command()(training.train)
 app.command()(training.tune)
 app.command()(selection.select)
@@ -30,6 +44,7 @@ app.command()(ask.explain)
 app.command()(platform.status)
 app.command()(platform.health)
 app.command()(platform.metrics)
+app.add_typer(operations.app, name="operations")
 app.add_typer(models.app, name="models")
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(jobs.app, name="jobs")

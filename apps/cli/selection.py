@@ -9,7 +9,7 @@ import typer
 
 from apps.cli.bars import Bars
 from apps.cli.output import JsonOption, console, print_json, print_rows
-from apps.cli.training import HORIZON, SCHEMA, SERIES, SOURCE, TARGET, TIMESTAMP, UNIT
+from apps.cli.training import HORIZON, KNOWN, SCHEMA, SERIES, SOURCE, TARGET, TIMESTAMP, UNIT, names_of
 from cluster.errors import ConfigError, HeliotropeError
 from cluster.settings import Settings
 
@@ -27,7 +27,7 @@ def select(
     timestamp: str = TIMESTAMP,
     series: str | None = SERIES,
     unit: str = UNIT,
-    known: str = typer.Option("", help="Columns that are known over the horizon, with commas between."),
+    known: str = KNOWN,
     families: str = typer.Option("", help="Families to compare, with commas between; five quick ones by default."),
     cutoffs: int = typer.Option(10, min=2, help="Moments in the past that are forecast from."),
     stride: int | None = typer.Option(None, min=1, help="Steps between two of them; the horizon by default."),
@@ -52,12 +52,11 @@ def select(
 
     if groups not in ("look", "one") or measure not in ("mase", "wape"):
         raise ConfigError(f"got groups '{groups}' and measure '{measure}', expected look or one, and mase or wape")
-    panel = load_source(source, target=target, schema=schema, timestamp=timestamp, series=series, unit=unit)
-    panel = panel.for_target(target)
-    if known:
-        panel = panel.with_roles(known=_names(known))
+    panel = load_source(
+        source, target=target, schema=schema, timestamp=timestamp, series=series, unit=unit, known=names_of(known)
+    ).for_target(target)
     asked = Asked(
-        families=_names(families) or DEFAULT_FAMILIES,
+        families=names_of(families) or DEFAULT_FAMILIES,
         horizon=horizon or max(panel.schema.season_length, 1),
         cutoffs=cutoffs,
         stride=stride,
@@ -103,7 +102,3 @@ def _register(line: Line, panel: Panel, selection: Selection) -> list[dict[str, 
             row = {"model": "", "version": "", "wape": float("nan"), "gate": error.message} | row
         rows.append({key: row[key] for key in ("group", "model", "version", "wape", "gate")})
     return rows
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())

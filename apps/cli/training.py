@@ -20,8 +20,14 @@ SCHEMA = typer.Option(None, help="A shipped schema that the file follows (emissi
 TIMESTAMP = typer.Option("timestamp", help="The file's column with times.")
 SERIES = typer.Option(None, help="The file's column with series ids; one series by default.")
 UNIT = typer.Option("unit unknown", help="Unit of the target, where the schema is inferred.")
+KNOWN = typer.Option("", help="Columns that are known over the horizon, with commas between.")
 EPOCHS = typer.Option(16, min=1, help="At most so many epochs for the LSTM.")
 TRIALS = typer.Option(0, min=0, help="Search so many trials first; 0 takes the default parameters.")
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """Return the names in a text with commas between."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def train(
@@ -32,6 +38,7 @@ def train(
     timestamp: str = TIMESTAMP,
     series: str | None = SERIES,
     unit: str = UNIT,
+    known: str = KNOWN,
     epochs: int = EPOCHS,
     trials: int = TRIALS,
     workers: int = typer.Option(2, min=0, help="Ray Train workers a model; 0 trains in this process without Ray."),
@@ -42,7 +49,9 @@ def train(
     from apps.pipelines.line import Line
     from apps.pipelines.source import load_source
 
-    panel = load_source(source, target=target, schema=schema, timestamp=timestamp, series=series, unit=unit)
+    panel = load_source(
+        source, target=target, schema=schema, timestamp=timestamp, series=series, unit=unit, known=names_of(known)
+    )
     with Bars() as bars, Line.open(Settings.from_environment(), workers=workers, progress=bars) as line:
         recipe = line.recipe(panel, target, horizon=horizon, epochs=epochs)
         if trials:
@@ -67,6 +76,7 @@ def tune(
     timestamp: str = TIMESTAMP,
     series: str | None = SERIES,
     unit: str = UNIT,
+    known: str = KNOWN,
     epochs: int = EPOCHS,
     trials: int = typer.Option(12, min=1, help="How many trials in all; a study that was cut off goes on."),
     as_json: bool = JsonOption,
@@ -75,7 +85,9 @@ def tune(
     from apps.pipelines.line import Line
     from apps.pipelines.source import load_source
 
-    panel = load_source(source, target=target, schema=schema, timestamp=timestamp, series=series, unit=unit)
+    panel = load_source(
+        source, target=target, schema=schema, timestamp=timestamp, series=series, unit=unit, known=names_of(known)
+    )
     with Bars() as bars, Line.open(Settings.from_environment(), workers=2, progress=bars) as line:
         recipe = line.recipe(panel, target, horizon=horizon, epochs=epochs)
         search = line.search(panel, recipe, trials=trials)

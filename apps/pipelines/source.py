@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cluster.errors import UnknownNameError
@@ -9,9 +10,19 @@ from training.core.panel import Panel
 from training.core.schema import Schema
 from training.core.validation import ID, TIME
 from training.data.bundled import load_sample, sample_names
-from training.data.infer import infer_schema
+from training.data.infer import UNKNOWN, infer_schema
 from training.data.readers import read_frame, read_panel
 from training.data.schemas import SCHEMAS
+
+
+def is_file(source: str) -> bool:
+    """Return whether `source` names a file, else a bundled sample; raise UnknownNameError where it is neither."""
+    path = Path(source)
+    if path.exists() or path.suffix:
+        return True
+    if source not in sample_names():
+        raise UnknownNameError.of("sample or file", source, sample_names())
+    return False
 
 
 def load_source(
@@ -21,7 +32,8 @@ def load_source(
     schema: str | None = None,
     timestamp: str = TIME,
     series: str | None = None,
-    unit: str = "unit unknown",
+    unit: str = UNKNOWN,
+    known: Sequence[str] = (),
 ) -> Panel:
     """Return the validated panel that `source` names.
 
@@ -37,19 +49,26 @@ def load_source(
         The file's columns that hold times and series ids; one series when `series` is None.
     unit
         Of the target, where the schema is inferred.
+    known
+        Columns that are known over the horizon; as the schema says when empty.
 
     Raises
     ------
     UnknownNameError
-        There is neither such a sample nor such a file.
+        There is neither such a sample nor such a file, or no such column.
     DataError
         The data has a fault; the message names row, column, got, expected.
     """
-    path = Path(source)
-    if not path.exists() and not path.suffix:
-        if source not in sample_names():
-            raise UnknownNameError.of("sample or file", source, sample_names())
+    panel = _load(source, target=target, schema=schema, timestamp=timestamp, series=series, unit=unit)
+    if not known:
+        return panel
+    return panel.for_target(target).with_roles(known=known, static=panel.schema.static_names)
+
+
+def _load(source: str, *, target: str, schema: str | None, timestamp: str, series: str | None, unit: str) -> Panel:
+    if not is_file(source):
         return load_sample(source)
+    path = Path(source)
     if schema:
         return read_panel(path, SCHEMAS[schema], series_id=series, timestamp=timestamp)
     names = {timestamp: TIME} | ({series: ID} if series else {})

@@ -24,6 +24,10 @@ figcaption { color: #555; font-size: .92rem }
 """
 
 
+class Share(float):
+    """A number that is read in percent."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """Rows under a caption.

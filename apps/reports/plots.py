@@ -190,3 +190,27 @@ def factor_bars(shares: Mapping[str, float], *, title: str) -> bytes:
     axes.set_xlabel("share of all that moved the forecast: left lowers it, right raises it")
     axes.margins(x=0.12)
     return png(figure)
+
+
+def information_bars(information: Mapping[str, float], correlation: Mapping[str, float], *, title: str) -> bytes:
+    """Draw what features tell about a target, the most on top, and beside it how far that is a straight line.
+
+    Parameters
+    ----------
+    information
+        Feature -> mutual information in nats.
+    correlation
+        The same features -> correlation, -1 to 1.
+    title
+        Says which tells most about what.
+    """
+    names = list(information)[::-1]
+    figure, (axes,) = figure_of(1, row_height_in=1.2 + 0.27 * len(names), title=title)
+    axes.barh(names, [information[name] for name in names], color=BLUE, height=0.65)
+    ends = [f"{information[name]:.2f} nats, correlation {correlation[name]:+.2f}" for name in names]
+    axes.bar_label(axes.containers[0], labels=ends, padding=4, fontsize=9)  # type: ignore[arg-type]
+    axes.grid(axis="y", visible=False)
+    axes.grid(axis="x", color="0.9", linewidth=0.8)
+    axes.set_xlim(0, 1.35 * max(*information.values(), 0.01))
+    axes.set_xlabel("mutual information with the target (nats)")
+    return png(figure)

@@ -11,6 +11,8 @@ from cluster.errors import DataError, SchemaError
 from training.core.schema import Column
 from training.core.validation import TIME
 
+OFFSET = r":\d\d.*(?:[zZ]|[+-]\d\d:?(?:\d\d)?)\s*$"
+"""An offset stands after a time of day; in `2024-03-31` the last dash does not begin one."""
 TIME_TEXT = "an ISO 8601 time such as 2024-03-31 13:00"
 
 
@@ -52,6 +54,29 @@ def to_times(values: pd.Series[Any], name: str) -> pd.Series[Any]:
         return values.astype("datetime64[ns]").rename(TIME)
     except (ValueError, OverflowError) as error:
         raise DataError.at("a timestamp is impossible", column=name, got=error, expected=TIME_TEXT) from error
+
+
+def without_zone(values: pd.Series[Any]) -> bool:
+    """Return whether times name no zone: those of some local clock, or of UTC unsaid.
+
+    Raises
+    ------
+    DataError
+        Some name one and some do not, so that nobody knows what the others mean.
+    """
+    if isinstance(values.dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_dtype(values.dtype):
+        return not isinstance(values.dtype, pd.DatetimeTZDtype)
+    text = _text(values.dropna())
+    zoned = text.str.contains(OFFSET)
+    if zoned.any() and not zoned.all():
+        raise DataError.at(
+            "some times name a zone and some do not",
+            column=TIME,
+            row=_first(~zoned),
+            got=f"'{_at(text, ~zoned)}' and '{_at(text, zoned)}'",
+            expected="an offset such as +01:00 in all or in none",
+        )
+    return not bool(zoned.any())
 
 
 def to_numbers(values: pd.Series[Any], name: str, column: Column) -> pd.Series[Any]:

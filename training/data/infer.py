@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from cluster.errors import DataError, SchemaError
+from cluster.errors import ConfigError, DataError, SchemaError
 from training.core.schema import Column, Schema
 from training.core.validation import ID, TIME
 
+UNKNOWN = "unit unknown"
 PROBED_ROWS = 1000
 """Rows that the step between timestamps is read from."""
 
@@ -15,7 +16,14 @@ SEASONS = {"W": 52, "MS": 12, "ME": 12, "QS": 4, "QE": 4, "YS": 1, "YE": 1, "D":
 """pandas offset alias -> steps in the usual season; parts of a day repeat daily."""
 
 
-def infer_schema(frame: pd.DataFrame, *, name: str, target: str, unit: str = "unit unknown") -> Schema:
+def infer_schema(
+    frame: pd.DataFrame,
+    *,
+    name: str,
+    target: str | None,
+    unit: str = UNKNOWN,
+    frequency: str | None = None,
+) -> Schema:
     """Return a schema with `target` to forecast, every other numeric column beside it, and no ranges.
 
     Parameters
@@ -25,9 +33,11 @@ def infer_schema(frame: pd.DataFrame, *, name: str, target: str, unit: str = "un
     name
         Of the schema; becomes a part of the model's name.
     target
-        Column to forecast.
+        Column to forecast; None makes every numeric column a target.
     unit
-        Of the target.
+        Of the targets.
+    frequency
+        pandas offset alias of the step; read off the timestamps when None.
 
     Raises
     ------
@@ -36,21 +46,41 @@ def infer_schema(frame: pd.DataFrame, *, name: str, target: str, unit: str = "un
     DataError
         The timestamps have no regular step.
     """
-    numeric = [str(column) for column in frame.select_dtypes("number").columns]
-    for column in (TIME, target):
+    numeric = [str(column) for column in frame.select_dtypes("number").columns if column != ID]
+    for column in (TIME, *([] if target is None else [target])):
         if column not in frame.columns:
             raise SchemaError.at(
                 "a column is missing", column=column, got=f"columns {', '.join(map(str, frame))}", expected=column
             )
-    if target not in numeric:
+    if target is not None and target not in numeric:
         raise SchemaError.at("the target is not a number", column=target, got=frame[target].dtype, expected="float")
-    frequency = infer_frequency(frame)
+    if not numeric:
+        raise SchemaError.at("no column is a number", got=f"columns {', '.join(map(str, frame))}", expected="one")
+    targets = numeric if target is None else [target]
+    step = _checked(frequency) if frequency else infer_frequency(frame)
     return Schema(
         name=name,
-        frequency=frequency,
-        targets=(Column(name=target, unit=unit),),
-        covariates=tuple(Column(name=column, unit=unit) for column in numeric if column not in (target, ID)),
-        season_length=season_of(frequency),
+        frequency=step,
+        targets=tuple(Column(name=column, unit=unit) for column in targets),
+        covariates=tuple(Column(name=column, unit=UNKNOWN) for column in numeric if column not in targets),
+        season_length=season_of(step),
+    )
+
+
+def _checked(frequency: str) -> str:
+    """Return a step as pandas writes it, or raise ConfigError."""
+    try:
+        offset = pd.tseries.frequencies.to_offset(frequency)
+        if offset is not None and offset.n > 0:
+            return str(offset.freqstr)
+    except ValueError as error:
+        raise _no_step(frequency) from error
+    raise _no_step(frequency)
+
+
+def _no_step(frequency: str) -> ConfigError:
+    return ConfigError(
+        f"step: got '{frequency}', expected a pandas offset such as 15min, h, D or MS", parameter="step"
     )
 
 

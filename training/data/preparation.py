@@ -12,7 +12,7 @@ from cluster.errors import ConfigError, DataError, SchemaError
 from training.core.panel import Panel
 from training.core.schema import Schema
 from training.core.validation import ID, TIME
-from training.data.coercion import to_ids, to_numbers, to_times
+from training.data.coercion import to_ids, to_numbers, to_times, without_zone
 from training.data.gaps import LOOKS_AHEAD, Filling
 from training.data.preparation_report import PreparationReport
 from training.data.prepared_series import Piece, SeriesPreparer
@@ -165,7 +165,7 @@ def prepare(frame: pd.DataFrame, schema: Schema, preparation: Preparation | None
     preparation = preparation or Preparation()
     raw = _typed(frame, schema)
     _refuse_infinite(raw, schema)
-    local = not isinstance(frame[TIME].dtype, pd.DatetimeTZDtype)
+    local = without_zone(frame[TIME])
     pieces: list[Piece] = []
     for series, rows in raw.groupby(ID, sort=False):
         pieces += SeriesPreparer(schema, preparation, str(series)).run(rows, local=local)

@@ -16,7 +16,7 @@ from training.core.windows import Floats, Times
 from training.data.gaps import fill, longest, missing_runs
 from training.data.outliers import fence
 from training.data.preparation_report import Finding
-from training.data.time_grid import grid_of, is_calendar, on_clock, to_utc
+from training.data.time_grid import grid_of, is_calendar, on_clock, to_utc, twice_and_never
 from training.data.units import in_one_unit, unit_changes
 
 if TYPE_CHECKING:
@@ -80,16 +80,28 @@ class SeriesPreparer:
         policy, frequency = self.policy, self.schema.frequency
         if policy.zone is None or is_calendar(frequency):
             return times
-        if local:
-            times = to_utc(
-                times,
-                policy.zone,
-                frequency=frequency,
-                ambiguous=policy.ambiguous,
-                nonexistent=policy.nonexistent,
-                series=self.series,
+        if not local:
+            return on_clock(times, policy.zone, policy.clock)
+        moments = to_utc(
+            times,
+            policy.zone,
+            frequency=frequency,
+            ambiguous=policy.ambiguous,
+            nonexistent=policy.nonexistent,
+            series=self.series,
+        )
+        even = on_clock(moments, policy.zone, policy.clock)
+        self._note_daylight_saving(times, even, policy.zone)
+        return even
+
+    def _note_daylight_saving(self, local: Times, even: Times, zone: str) -> None:
+        twice, never = twice_and_never(local, zone)
+        if twice.any():
+            self._note(
+                "times", f"in the hour that autumn doubles: told apart by {self.policy.ambiguous}", even[twice]
             )
-        return on_clock(times, policy.zone, policy.clock)
+        if never.any():
+            self._note("times", "in the hour that spring leaves out: moved to the first moment after", even[never])
 
     def _in_order(self, times: Times, values: Floats) -> tuple[Times, Floats]:
         back = np.flatnonzero(times[1:] < times[:-1])  # a difference of 300 years overflows
@@ -104,7 +116,10 @@ class SeriesPreparer:
             return times, values
         policy = self.policy.duplicates
         if policy == "refuse":
-            raise self._fault("is doubled", times, int(again[0]), "each time once; or duplicates='first' or 'mean'")
+            expected = "each time once; or duplicates='first' or 'mean'"
+            if self.policy.zone is None:
+                expected += "; or the zone, if this is the hour that a local clock shows twice in autumn"
+            raise self._fault("is doubled", times, int(again[0]), expected)
         self._note("duplicates", f"{policy} kept", times[again])
         groups = pd.DataFrame(values).groupby(times)
         merged = groups.mean() if policy == "mean" else groups.nth(0)

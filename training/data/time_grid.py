@@ -82,6 +82,16 @@ def to_utc(
     return np.where(chosen, first, second)
 
 
+def twice_and_never(local: Times, zone: str) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return (R,) which times are in the hour that autumn doubles, and which in the one spring leaves out."""
+    index = pd.DatetimeIndex(local)
+    summer, winter = (
+        index.tz_localize(zone, ambiguous=np.full(len(index), dst), nonexistent="shift_forward")
+        for dst in (True, False)
+    )
+    return np.asarray(summer != winter), np.asarray(summer.tz_localize(None) != index)
+
+
 def _plain(times: pd.DatetimeIndex) -> Times:
     return times.tz_convert("UTC").tz_localize(None).to_numpy(dtype="datetime64[ns]")
 
@@ -141,11 +151,22 @@ def on_clock(utc: Times, zone: str, clock: Clock) -> Times:
     """Return UTC as it is, or the zone's standard time all year: both run on evenly."""
     if clock == "utc" or not len(utc):
         return utc
-    year = pd.DatetimeIndex(utc[:1]).year[0]
-    ends = (pd.Timestamp(year=year, month=month, day=1, tz=zone).utcoffset() for month in (1, 7))
-    standard = min(offset for offset in ends if offset is not None)
-    moved: Times = utc + np.timedelta64(standard)
+    moved: Times = utc + _standard(utc, zone)
     return moved
+
+
+def local_dates(even: Times, zone: str | None, clock: Clock, frequency: str) -> Times:
+    """Return (R,) the local dates (datetime64[D]) of prepared times; longer steps have them as labels."""
+    if zone is None or is_calendar(frequency) or not len(even):
+        return even.astype("datetime64[D]")
+    utc = even if clock == "utc" else even - _standard(even, zone)
+    return local_times(utc, zone).astype("datetime64[D]")
+
+
+def _standard(times: Times, zone: str) -> np.timedelta64:
+    year = pd.DatetimeIndex(times[:1]).year[0]
+    ends = (pd.Timestamp(year=year, month=month, day=1, tz=zone).utcoffset() for month in (1, 7))
+    return np.timedelta64(min(offset for offset in ends if offset is not None))
 
 
 def grid_of(times: Times, frequency: str, series: str) -> tuple[Times, Ints]:
