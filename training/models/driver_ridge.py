@@ -14,7 +14,7 @@ from training.core.parameters import real, whole
 from training.core.runner import Runner
 from training.core.space import Real, Space, Whole
 from training.core.windows import Floats, Windows
-from training.models.mean_season import covered_rows
+from training.models.mean_season import covered_rows, series_of_rows
 from training.models.normal_equations import NormalEquations
 
 CHUNK_ROWS = 65_536
@@ -28,9 +28,9 @@ class DriverRidge(Forecaster, Explains):
 
     A forecast is what the known columns of its own row say, plus what the last `window` errors of that regression
     say of the next ones: an error that lasts, such as the level of a site, is carried on as far as it lasted in
-    training. One row decides where `ridge` gives every step the known columns of all steps: with H steps, a
-    H-th of the coefficients, and none of the steps learns alone. Bends and products are for features to add, such
-    as `degree_days`.
+    training. Slopes are found within series, so that a site's level is not taken for what its drivers do. Where
+    `ridge` gives every step the known columns of all steps, here one row decides, and all steps learn together: far
+    fewer coefficients. Bends and products are for features to add, such as `degree_days`.
 
     Parameters
     ----------
@@ -92,13 +92,7 @@ class DriverRidge(Forecaster, Explains):
         runner: Runner | None,  # noqa: ARG002 - and no loop to run
     ) -> None:
         """Regress targets on drivers, row by row, then the errors ahead on the errors before."""
-        covered, sums = covered_rows(train), NormalEquations()
-        at, own = train.positions(self.known), train.positions(self.targets)
-        for start in range(0, len(covered), CHUNK_ROWS):
-            rows = train.rows[covered[start : start + CHUNK_ROWS]]
-            sums.add(rows[:, at], rows[:, own])
-        self._slopes, self._constant = sums.solve(self.alpha)
-        self._usual, self._usual_own = sums.means
+        self._regress(train)
         lasting = [NormalEquations() for _ in self.targets]
         for _, chunk in _chunks(train):
             context, actual = self.split(chunk)
@@ -109,6 +103,22 @@ class DriverRidge(Forecaster, Explains):
         solved = [each.solve(self.error_alpha) for each in lasting]
         self._lasting = np.stack([weights for weights, _ in solved])
         self._bias = np.stack([intercepts for _, intercepts in solved], axis=1)
+
+    def _regress(self, train: Windows) -> None:
+        """Find slopes by what moves together within each series: its level is nobody's driver."""
+        covered, sums = covered_rows(train), NormalEquations()
+        own, at = train.positions(self.targets), train.positions(self.known)
+        owner, total = series_of_rows(train)[covered], np.zeros(len(train.columns))
+        for mine in np.split(covered, np.flatnonzero(np.diff(owner)) + 1):
+            mean = train.rows[mine].mean(axis=0)
+            total += len(mine) * mean
+            for start in range(0, len(mine), CHUNK_ROWS):
+                rows = train.rows[mine[start : start + CHUNK_ROWS]] - mean
+                sums.add(rows[:, at], rows[:, own])
+        usual = total / len(covered)
+        self._usual, self._usual_own = usual[at], usual[own]
+        self._slopes, _ = sums.solve(self.alpha)
+        self._constant = self._usual_own - self._usual @ self._slopes
 
     def predict_windows(self, context: Windows) -> Floats:
         """Return (N, H, T): what the drivers say, plus the forecast error of the regression."""
