@@ -10,6 +10,7 @@ from benchmarks.measure import Benchmark, run
 BENCHMARKS = {
     "backtest_scale": "benchmarks.backtest_scale",
     "bizitobs": "benchmarks.bizitobs",
+    "emissions": "benchmarks.emissions",
     "etth1": "benchmarks.etth1",
     "gas_turbine": "benchmarks.gas_turbine",
     "intervals": "benchmarks.intervals",
@@ -17,6 +18,7 @@ BENCHMARKS = {
     "lstm_training": "benchmarks.lstm_training",
     "two_workers": "benchmarks.two_workers",
     "quality": "benchmarks.quality",
+    "victoria": "benchmarks.victoria",
 }
 
 
