@@ -81,7 +81,8 @@ FAULTS: dict[str, tuple[Callable[[], pd.DataFrame], dict[str, Any], type[Heliotr
         {},
         DataError,
         "series 'a': a timestamp is doubled: column 'timestamp': got 2023-05-01 05:00:00 after 2023-05-01 "
-        "05:00:00, expected each time once; or duplicates='first' or 'mean'",
+        "05:00:00, expected each time once; or duplicates='first' or 'mean'; or the zone, if this is the "
+        "hour that a local clock shows twice in autumn",
     ),
     "another step": (
         lambda: two(every_other(site(series="b"))),
