@@ -23,22 +23,37 @@ REACH, AIM, LAST_WEEK_OF_OTHERS = 0.030, 0.020, 0.058
 STATSFORECAST = ("auto_arima", "auto_ets", "theta")
 
 KNOWN = ("temperature_c", "holiday")
-CLOCK = tuple(f"calendar_{name}" for name in ("hour", "hour_sin", "hour_cos", "weekday", "month", "day_of_month"))
-FEATURES: tuple[Part, ...] = (("calendar", {"zone": "Australia/Melbourne"}),)
+HOUR = ("calendar_hour_sin", "calendar_hour_cos")
+CLOCK = ("calendar_hour", *HOUR, "calendar_weekday", "calendar_month", "calendar_day_of_month")
+YEAR = ("calendar_day_of_year",)
+FEATURES: tuple[Part, ...] = (("calendar", {"zone": "Australia/Melbourne", "year": True}),)
 TREES: Mapping[str, Any] = {
     "strategy": "pooled",
     "window": WEEK,
     "seasons": (DAY, WEEK),
-    "ahead": (*KNOWN, *CLOCK),
-    "learning_rate": 0.08,
+    "rounds": 600,
+    "leaves": 63,
 }
+EACH: Mapping[str, Any] = {"strategy": "direct", "window": 2 * DAY + 1, "rounds": 250, "column_sample": 0.3}
+"""A model a step is best at the first steps, one model of all steps at the last: together they beat either."""
 MEMBERS: dict[str, Part] = {
     "last_week": ("seasonal_naive", {"season": WEEK}),
     "auto_arima": ("auto_arima", {"season": DAY, "ahead": KNOWN}),
     "auto_ets": ("auto_ets", {"season": DAY}),
     "theta": ("theta", {"season": DAY, "window": WEEK}),
     "ridge": ("ridge", {"window": WEEK, "ahead": KNOWN}),
-    "lightgbm": ("lightgbm", {**TREES, "rounds": 600, "leaves": 63}),
+    "lightgbm": (
+        "lightgbm",
+        {**TREES, "ahead": (*KNOWN, *CLOCK, *YEAR), "learning_rate": 0.1, "most_rows": 500_000},
+    ),
+    "lightgbm_linear": (
+        "lightgbm",
+        {**TREES, "ahead": (*KNOWN, *CLOCK), "learning_rate": 0.08, "anchor": "linear", "half_life": 336.0},
+    ),
+    "lightgbm_direct": (
+        "lightgbm",
+        {**EACH, "ahead": (*KNOWN, *HOUR), "learning_rate": 0.06, "patience": 20, "most_rows": 16_000},
+    ),
 }
 APART = ("last_week", *STATSFORECAST)
 
