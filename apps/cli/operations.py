@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from apps.cli.output import JsonOption, console, print_json, print_rows
+from cluster.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from apps.operations.crossings import Crossings
-    from apps.operations.limits import Limit
-    from apps.operations.system import System
+    from apps.operations.outlook import Outlook
 
 app = typer.Typer(
     help="Capacity, bottleneck, health, utilisation: what a system's load will do to its limits.",
@@ -39,42 +39,26 @@ OUTPUT = typer.Option(None, help="Write a row a step to this CSV file too.")
 
 @dataclass(frozen=True)
 class _Asked:
-    """A system fitted on the source, and its crossings, one of each series."""
+    """What is to come, and the crossings, one of each series."""
 
-    system: System
+    outlook: Outlook
     crossings: tuple[Crossings, ...]
-
-    def say_source(self) -> None:
-        """Tell what the figures rest on."""
-        best, fewest = self.system.candidates[0], min(each.independent for each in self.crossings)
-        console.print(
-            f"By {best.told()}, the best of {len(self.system.candidates)} on five moments of the history; "
-            f"probabilities are shares of {len(self.crossings[0].first)} sample paths, of which about {fewest:.0f} "
-            "do not overlap.",
-            soft_wrap=True,
-        )
 
 
 def _ask(
-    source: str,
-    limits: Sequence[str],
-    horizon: int,
-    consecutive: int,
-    timestamp: str,
-    series: str | None,
+    source: str, limits: Sequence[str], *, horizon: int, consecutive: int, timestamp: str, series: str | None
 ) -> _Asked:
-    from apps.operations.crossings import Crossings
     from apps.operations.limits import Limit, check_limits
-    from apps.operations.system import System, resources
+    from apps.operations.outlook import Outlook
+    from apps.operations.system import resources
     from apps.pipelines.source import load_source
 
     parsed = [Limit.parse(text) for text in limits]
-    panel = load_source(source, target=parsed[0].column, timestamp=timestamp, series=series)
     columns = [limit.column for limit in parsed]
-    checked: tuple[Limit, ...] = check_limits(parsed, resources(panel, columns).schema)
-    system = System.fit(panel, columns, horizon=horizon)
-    crossings = tuple(Crossings.of(each, checked, consecutive=consecutive) for each in system.paths())
-    return _Asked(system, crossings)
+    panel = load_source(source, target=columns[0], timestamp=timestamp, series=series)
+    check_limits(parsed, resources(panel, columns).schema)  # before anything is fitted
+    outlook = Outlook.of_columns(panel, columns, horizon=horizon)
+    return _Asked(outlook, outlook.crossings(parsed, consecutive=consecutive))
 
 
 @app.command()
@@ -89,30 +73,14 @@ def capacity(
     as_json: bool = JsonOption,
 ) -> None:
     """Say how likely each limit is crossed within the horizon, and when."""
-    asked = _ask(source, limit, horizon, consecutive, timestamp, series)
-    rows = _table(asked, lambda each: each.capacity())
-    _written(asked, output)
+    asked = _ask(source, limit, horizon=horizon, consecutive=consecutive, timestamp=timestamp, series=series)
+    _write([each.to_frame() for each in asked.crossings], output)
+    rows = _records([each.capacity() for each in asked.crossings])
     if as_json:
         print_json({"horizon": horizon, "limits": rows})
         return
-    shown = [
-        _who(row, asked)
-        | {
-            "limit": f"{row['resource']} {row['keep']}",
-            "now": row["now"],
-            "crossed": _percent(row["probability"]),
-            "10 % sure by": _moment(row["crossed_by_q0.1"]),
-            "half sure by": _moment(row["crossed_by_q0.5"]),
-            "90 % sure by": _moment(row["crossed_by_q0.9"]),
-        }
-        for row in rows
-    ]
-    print_rows(shown, title=f"Limits crossed within {horizon} steps; - is not within them", empty="")
-    for each in asked.crossings:
-        for one, now in zip(each.limits, each.now, strict=True):
-            if now:
-                console.print(f"[yellow]{each.series}: {one.column} is beyond its limit now.[/]", soft_wrap=True)
-    asked.say_source()
+    _print_capacity(rows, asked.crossings)
+    _say(asked.outlook, output)
 
 
 @app.command()
@@ -127,15 +95,15 @@ def bottleneck(
     as_json: bool = JsonOption,
 ) -> None:
     """Say which resource reaches its limit first, with what probability, and how much room is left."""
-    asked = _ask(source, limit, horizon, consecutive, timestamp, series)
-    rows = _table(asked, lambda each: each.bottleneck())
-    _written(asked, output)
+    asked = _ask(source, limit, horizon=horizon, consecutive=consecutive, timestamp=timestamp, series=series)
+    _write([each.to_frame() for each in asked.crossings], output)
+    rows = _records([each.bottleneck() for each in asked.crossings])
     any_first = {each.series: each.any_probability for each in asked.crossings}
     if as_json:
         print_json({"horizon": horizon, "any_probability": any_first, "limits": rows})
         return
     shown = [
-        _who(row, asked)
+        _who(row, len(asked.crossings))
         | {
             "limit": f"{row['resource']} {row['keep']}",
             "crossed first": _percent(row["first_probability"]),
@@ -150,7 +118,7 @@ def bottleneck(
     )
     for name, share in any_first.items():
         console.print(f"{name}: none is crossed with probability {_percent(1 - share)}.", soft_wrap=True)
-    asked.say_source()
+    _say(asked.outlook, output)
 
 
 @app.command()
@@ -165,9 +133,9 @@ def health(
     as_json: bool = JsonOption,
 ) -> None:
     """Score 0 to 100: the probability that all limits hold over the horizon, and what takes points away."""
-    asked = _ask(source, limit, horizon, consecutive, timestamp, series)
-    rows = _table(asked, lambda each: each.health_parts())
-    _written(asked, output)
+    asked = _ask(source, limit, horizon=horizon, consecutive=consecutive, timestamp=timestamp, series=series)
+    _write([each.to_frame() for each in asked.crossings], output)
+    rows = _records([each.health_parts() for each in asked.crossings])
     scores = {each.series: each.health for each in asked.crossings}
     if as_json:
         print_json({"horizon": horizon, "health": scores, "limits": rows})
@@ -179,7 +147,7 @@ def health(
             soft_wrap=True,
         )
     shown = [
-        _who(row, asked)
+        _who(row, len(asked.crossings))
         | {
             "limit": f"{row['resource']} {row['keep']}",
             "points lost": f"{row['points_lost']:.1f}",
@@ -188,7 +156,7 @@ def health(
         for row in rows
     ]
     print_rows(shown, title="Points lost, by the limit that is crossed first", empty="")
-    asked.say_source()
+    _say(asked.outlook, output)
 
 
 @app.command()
@@ -202,63 +170,178 @@ def utilisation(
     as_json: bool = JsonOption,
 ) -> None:
     """Forecast each resource: its mean and its peak over the horizon, with 90 % intervals."""
-    from apps.operations.system import System
-    from apps.operations.utilisation import steps, summary
+    from apps.operations.outlook import Outlook
     from apps.pipelines.source import load_source
 
     panel = load_source(source, target=column[0], timestamp=timestamp, series=series)
-    system = System.fit(panel, column, horizon=horizon)
-    paths = system.paths()
-    rows = _records([summary(each, system.panel.schema) for each in paths])
+    _report(Outlook.of_columns(panel, column, horizon=horizon), horizon, output=output, as_json=as_json)
+
+
+@app.command()
+def performance(
+    source: str = SOURCE,
+    utilisation: str | None = typer.Option(None, help="The column that says how busy the servers are."),
+    servers: int | None = typer.Option(None, min=1, help="Equal servers (cores, workers) behind one queue."),
+    service_time_s: float | None = typer.Option(
+        None, help="Seconds that one request keeps one server busy; fitted where --throughput is given."
+    ),
+    variability: float = typer.Option(
+        1.0, min=0, help="Of arrivals and service: 1 for M/M/c, 0.5 for M/D/c; fitted where --latency is given."
+    ),
+    throughput: str | None = typer.Option(None, help="A measured column of requests a second."),
+    latency: str | None = typer.Option(None, help="A measured column of mean seconds to an answer."),
+    limit: list[str] = typer.Option([], help="latency_s=0.3, 'throughput_per_s>10', ... Repeatable."),
+    consecutive: int = CONSECUTIVE,
+    horizon: int = HORIZON,
+    timestamp: str = TIMESTAMP,
+    series: str | None = SERIES,
+    output: Path | None = OUTPUT,
+    as_json: bool = JsonOption,
+) -> None:
+    """Forecast latency and throughput: computed from utilisation by a queue, or measured columns as they are."""
+    from apps.operations.limits import Limit
+    from apps.operations.outlook import Outlook
+    from apps.operations.performance import QueuePlan
+    from apps.pipelines.source import load_source
+
+    columns = [column for column in (utilisation, throughput, latency) if column]
+    parsed = [Limit.parse(text) for text in limit]
+    if not columns or (utilisation is None) != (servers is None):
+        raise ConfigError(
+            "performance: expected --utilisation with --servers for a queue, or measured columns of --throughput "
+            f"and --latency; got {', '.join(columns) or 'no column'} and {servers or 'no'} servers"
+        )
+    panel = load_source(source, target=columns[0], timestamp=timestamp, series=series)
+    if utilisation is None or servers is None:
+        outlook = Outlook.of_columns(panel, columns, horizon=horizon)
+    else:
+        plan = QueuePlan(
+            servers=servers,
+            service_time_s=service_time_s,
+            variability=variability,
+            throughput=throughput,
+            latency=latency,
+        )
+        outlook = Outlook.of_queue(panel, utilisation, plan, horizon=horizon)
+    crossings = outlook.crossings(parsed, consecutive=consecutive) if parsed else ()
+    _report(outlook, horizon, output=output, as_json=as_json, crossings=crossings)
+
+
+@app.command()
+def errors(
+    source: str = SOURCE,
+    errors: str = typer.Option("errors", help="The column of failed requests a step."),
+    requests: str = typer.Option("requests", help="The column of all requests a step."),
+    at_most: float | None = typer.Option(None, help="The share of failures that shall not be reached, 0 .. 1."),
+    consecutive: int = CONSECUTIVE,
+    horizon: int = HORIZON,
+    timestamp: str = TIMESTAMP,
+    series: str | None = SERIES,
+    seed: int = typer.Option(0, min=0, help="Of the failures' draws."),
+    output: Path | None = OUTPUT,
+    as_json: bool = JsonOption,
+) -> None:
+    """Forecast how many requests there will be, and the share of them that fails."""
+    from apps.operations.error_rate import ERROR_RATIO
+    from apps.operations.limits import Limit
+    from apps.operations.outlook import Outlook
+    from apps.pipelines.source import load_source
+
+    limits = [] if at_most is None else [Limit(column=ERROR_RATIO.name, value=at_most).within(ERROR_RATIO)]
+    panel = load_source(source, target=errors, timestamp=timestamp, series=series)
+    outlook = Outlook.of_errors(panel, errors, requests, horizon=horizon, seed=seed)
+    crossings = outlook.crossings(limits, consecutive=consecutive) if limits else ()
+    _report(outlook, horizon, output=output, as_json=as_json, crossings=crossings)
+
+
+def _report(
+    outlook: Outlook,
+    horizon: int,
+    *,
+    output: Path | None,
+    as_json: bool,
+    crossings: Sequence[Crossings] = (),
+) -> None:
+    """Print or write mean and peak of each column, and limits where there are any."""
+    _write([outlook.steps()], output)
+    rows, limits = _records([outlook.summary()]), _records([each.capacity() for each in crossings])
+    if as_json:
+        print_json({"horizon": horizon, "columns": rows} | ({"limits": limits} if limits else {}))
+        return
     shown = [
-        ({"series": row["series_id"]} if len(paths) > 1 else {})
+        _who(row, len(outlook.paths))
         | {
-            "resource": row["resource"],
+            "column": row["resource"],
             "unit": row["unit"],
             "now": row["now"],
-            "mean": row["mean_q0.5"],
-            "of 90 %": f"{row['mean_q0.05']:.4g} .. {row['mean_q0.95']:.4g}",
-            "peak": row["peak_q0.5"],
-            "90 %": f"{row['peak_q0.05']:.4g} .. {row['peak_q0.95']:.4g}",
+            "mean": _amount(row["mean_q0.5"]),
+            "90 %": _between(row["mean_q0.05"], row["mean_q0.95"]),
+            "peak": _amount(row["peak_q0.5"]),
+            "peak, 90 %": _between(row["peak_q0.05"], row["peak_q0.95"]),
         }
         for row in rows
     ]
-    if output:
-        _concat([steps(each) for each in paths]).to_csv(output, index=False)
-    if as_json:
-        print_json({"horizon": horizon, "resources": rows})
-        return
-    print_rows(shown, title=f"Over the next {horizon} steps, by {system.candidates[0].told()}", empty="")
+    print_rows(shown, title=f"Over the next {horizon} steps", empty="")
+    if crossings:
+        _print_capacity(limits, crossings)
+    _say(outlook, output)
+
+
+def _print_capacity(rows: Sequence[dict[str, Any]], crossings: Sequence[Crossings]) -> None:
+    shown = [
+        _who(row, len(crossings))
+        | {
+            "limit": f"{row['resource']} {row['keep']}",
+            "now": _amount(row["now"]),
+            "crossed": _percent(row["probability"]),
+            "10 % sure by": _moment(row["crossed_by_q0.1"]),
+            "half sure by": _moment(row["crossed_by_q0.5"]),
+            "90 % sure by": _moment(row["crossed_by_q0.9"]),
+        }
+        for row in rows
+    ]
+    horizon = crossings[0].horizon
+    print_rows(shown, title=f"Limits crossed within {horizon} steps; - is not within them", empty="")
+    for each in crossings:
+        for limit, now in zip(each.limits, each.now, strict=True):
+            if now:
+                console.print(f"[yellow]{each.series}: {limit.column} is beyond its limit now.[/]", soft_wrap=True)
+
+
+def _say(outlook: Outlook, output: Path | None) -> None:
+    for note in outlook.notes:
+        console.print(note, soft_wrap=True, markup=False)
     if output:
         console.print(f"Written to {output}", soft_wrap=True)
 
 
-def _who(row: dict[str, Any], asked: _Asked) -> dict[str, Any]:
+def _write(frames: Sequence[pd.DataFrame], output: Path | None) -> None:
+    import pandas as pd
+
+    if output:
+        pd.concat(frames, ignore_index=True).to_csv(output, index=False)
+
+
+def _who(row: dict[str, Any], count: int) -> dict[str, Any]:
     """Return the series' id where there are several."""
-    return {"series": row["series_id"]} if len(asked.crossings) > 1 else {}
+    return {"series": row["series_id"]} if count > 1 else {}
 
 
 def _percent(share: float) -> str:
     return f"{share:.1%}"
 
 
+def _amount(value: float | None) -> str:
+    """Return a number; JSON, and so a row, has no infinity."""
+    return "saturated" if value is None else f"{value:.4g}"
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return f"{_amount(low)} .. {_amount(high)}"
+
+
 def _moment(time: str | None) -> str:
     return time[:16].replace("T", " ") if time else "-"
-
-
-def _table(asked: _Asked, view: Callable[[Crossings], pd.DataFrame]) -> list[dict[str, Any]]:
-    return _records([view(each) for each in asked.crossings])
-
-
-def _written(asked: _Asked, output: Path | None) -> None:
-    if output:
-        _concat([each.to_frame() for each in asked.crossings]).to_csv(output, index=False)
-
-
-def _concat(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.concat(frames, ignore_index=True)
 
 
 def _records(frames: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:

@@ -26,14 +26,21 @@ ALPHA = 0.1
 FIT_ORIGINS, TRIED_ORIGINS = 1000, 400
 """Origins a series that one fit learns from, and that it is tried on, evenly apart: neighbours share all rows but
 one, so that more of them add seconds and little else."""
-RANGES = {"_percent": (0.0, 100.0, "%"), "_ratio": (0.0, 1.0, "1")}
+RANGES: dict[str, tuple[float, float | None, str]] = {
+    "_percent": (0.0, 100.0, "%"),
+    "_ratio": (0.0, 1.0, "1"),
+    "_per_s": (0.0, None, "1/s"),
+    "_ms": (0.0, None, "ms"),
+    "_s": (0.0, None, "s"),
+}
 """What a column's name says of its unit, where the schema does not."""
 
 
 def resources(panel: Panel, columns: Sequence[str]) -> Panel:
     """Return the panel with these columns alone, all of them forecast.
 
-    A column without a physical range gets that of its name's unit: `..._percent` 0 .. 100, `..._ratio` 0 .. 1.
+    A column without a physical range gets that of its name's unit: `..._percent` 0 .. 100, `..._ratio` 0 .. 1,
+    `..._s`, `..._ms` and `..._per_s` 0 and more.
 
     Raises
     ------

@@ -33,8 +33,8 @@ def summary(paths: Paths, schema: Schema, levels: Sequence[float] = LEVELS) -> p
     A peak's quantile is no peak of quantiles: paths do not all peak at the same step.
     """
     wanted = check_levels(tuple(levels))
-    means = np.quantile(paths.values.mean(axis=1), wanted, axis=0)
-    peaks = np.quantile(paths.values.max(axis=1), wanted, axis=0)
+    means = np.quantile(paths.values.mean(axis=1), wanted, axis=0, method="inverted_cdf")
+    peaks = np.quantile(paths.values.max(axis=1), wanted, axis=0, method="inverted_cdf")
     rows = [
         {ID: paths.series, "resource": name, "unit": schema.column(name).unit, "now": float(paths.recent[-1, t])}
         | {f"mean_q{level:g}": float(means[q, t]) for q, level in enumerate(levels)}
