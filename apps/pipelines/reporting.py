@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 
 from apps.pipelines.train import Judged, seed_of
+from apps.reports.findings import factor_finding
 from apps.reports.report import VersionReport
 from cluster.registry.revision import code_revision
 from training.core.future import future_of
@@ -42,7 +43,7 @@ def report_of(judged: Judged, *, made_at: datetime) -> VersionReport:
         baseline=judged.baseline,
         verdict=judged.verdict.summary(),
         lineage=lineage,
-        made_at=made_at.isoformat(sep=" ", timespec="seconds"),
+        made_at=f"{made_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
         why=judged.why,
         shares=newest_shares(judged),
     )
@@ -59,11 +60,12 @@ def newest_shares(judged: Judged) -> Mapping[str, Mapping[str, float]]:
     future = future_of(Panel(frame[~known], judged.panel.schema), model.known) if model.known else None
     totals = key_factors(model, history, future, pairs=PAIRS).totals()
     asked = np.datetime_as_string(test.origins[newest], unit="m").replace("T", " ")
+    if len(set(test.ids)) > 1:
+        asked = f"{asked} for {test.ids[newest]}"
     signed = np.sign(totals["contribution"]) * totals["share"]
-    return {
-        f"What moved the forecast of {target}, asked {asked}": dict(
-            zip(totals["driver"][rows], signed[rows].astype(float), strict=True)
-        )
-        for target in test.targets
-        for rows in [totals["target"] == target]
-    }
+    told: dict[str, Mapping[str, float]] = {}
+    for target in test.targets:
+        rows = totals["target"] == target
+        shares = dict(zip(totals["driver"][rows], signed[rows].astype(float), strict=True))
+        told[factor_finding(shares, target=target, asked=asked)] = shares
+    return told

@@ -38,7 +38,7 @@ def feature_page(
     table
         Of `Selection.report`.
     """
-    from apps.reports.plots import information_bars
+    from apps.reports.bars import information_bars
 
     kept = table[table["kept"]]
     best = kept[kept["feature"] != target].head(MOST_BARS)

@@ -9,18 +9,22 @@ from html import escape
 from typing import Any
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 70rem;
+:root { color-scheme: light dark; --ink: #1a1a1a; --soft: #555; --line: #ddd; --paper: #fff }
+@media screen and (prefers-color-scheme: dark) {
+  :root { --ink: #e8e8e8; --soft: #aaa; --line: #444; --paper: #16181b }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 70rem;
   margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.7rem; margin-bottom: 0 } h2 { font-size: 1.25rem; margin-top: 2.5rem }
-p.lead { color: #555; margin-top: .25rem }
+h1 { font-size: 1.7rem; margin-bottom: 0; overflow-wrap: anywhere } h2 { font-size: 1.25rem; margin-top: 2.5rem }
+p.lead { color: var(--soft); margin-top: .25rem; overflow-wrap: anywhere }
 table { border-collapse: collapse; margin: 1rem 0; font-size: .92rem }
 caption { text-align: left; font-weight: 600; padding-bottom: .4rem }
-th, td { border-bottom: 1px solid #ddd; padding: .3rem .8rem .3rem 0; text-align: left; vertical-align: top;
+th, td { border-bottom: 1px solid var(--line); padding: .3rem 1.2rem .3rem 0; text-align: left; vertical-align: top;
   overflow-wrap: anywhere }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-figure { margin: 1.5rem 0 } figure img { max-width: 100%; height: auto }
-figcaption { color: #555; font-size: .92rem }
-@media print { body { max-width: none } figure { break-inside: avoid } }
+th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+figure { margin: 1.5rem 0 } figure img { max-width: 100%; height: auto; background: #fff; border-radius: 4px }
+figcaption { color: var(--soft); font-size: .92rem } summary { cursor: pointer; font-weight: 600 }
+@media print { body { max-width: none; margin: 0 } figure, tr { break-inside: avoid } h2 { break-after: avoid } }
 """
 
 
@@ -37,28 +41,38 @@ class Table:
     caption
         Says what the rows are.
     rows
-        Each column -> value; numbers to four digits, None as a dash. All have the first row's columns.
+        Each column -> value; numbers to four digits, shares in percent, None as a dash. All have the first row's
+        columns.
+    folded
+        Shown when the reader opens it: for what a picture above says already.
     """
 
     caption: str
     rows: Sequence[Mapping[str, Any]]
+    folded: bool = False
 
     @classmethod
     def of(cls, caption: str, facts: Mapping[str, Any]) -> Table:
         """Return a table of two columns."""
-        return cls(caption=caption, rows=[{"what": name, "value": value} for name, value in facts.items()])
+        return cls(caption=caption, rows=[{"what": name, "value": _text(value)} for name, value in facts.items()])
 
     def html(self) -> str:
         """Return the table's element."""
-        names = list(self.rows[0]) if self.rows else []
-        head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+        if not self.rows:
+            return f"<p>{escape(self.caption)}: none.</p>"
+        names = list(self.rows[0])
+        head = "".join(f'<th scope="col"{self._kind(name)}>{escape(name)}</th>' for name in names)
         body = "".join(f"<tr>{''.join(_cell(row.get(name)) for name in names)}</tr>\n" for row in self.rows)
-        return (
-            f"<table><caption>{escape(self.caption)}</caption>\n"
-            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
-            if names
-            else f"<p>{escape(self.caption)}: none.</p>"
-        )
+        caption = "" if self.folded else f"<caption>{escape(self.caption)}</caption>\n"
+        table = f"<table>{caption}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
+        if not self.folded:
+            return table
+        return f"<details><summary>{escape(self.caption)}</summary>\n{table}</details>"
+
+    def _kind(self, name: str) -> str:
+        """Return the attribute that puts a header above its column: numbers stand to the right."""
+        values = [row.get(name) for row in self.rows if row.get(name) is not None]
+        return ' class="number"' if values and all(map(_is_number, values)) else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,17 +84,21 @@ class Picture:
     png
         The file's bytes.
     caption
-        Stands below it, and is read out in its place.
+        Stands below it.
+    says
+        What it shows, read out in its place; the caption when empty.
     """
 
     png: bytes
     caption: str
+    says: str = ""
 
     def html(self) -> str:
         """Return the figure's element, the picture inside."""
-        data, text = base64.b64encode(self.png).decode(), escape(self.caption, quote=True)
+        data, text = base64.b64encode(self.png).decode(), escape(self.caption)
+        told = escape(self.says or self.caption, quote=True)
         return (
-            f'<figure><img src="data:image/png;base64,{data}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+            f'<figure><img src="data:image/png;base64,{data}" alt="{told}"><figcaption>{text}</figcaption></figure>'
         )
 
 
@@ -119,7 +137,17 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return "<td>-</td>"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return f"<td>{escape(str(value))}</td>"
-    shown = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-    return f'<td class="number">{shown}</td>'
+    kind = ' class="number"' if _is_number(value) else ""
+    return f"<td{kind}>{escape(_text(value))}</td>"
+
+
+def _text(value: Any) -> str:
+    if not _is_number(value):
+        return str(value)
+    if isinstance(value, Share):
+        return f"{100 * value:.1f} %"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

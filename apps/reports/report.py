@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from apps.reports.page import Picture, Section, Table, page
+from apps.reports.figures import compared
+from apps.reports.findings import coverage_finding, error_finding, fan_finding
+from apps.reports.page import Picture, Section, Share, Table, page
+from apps.reports.words import step_in_words, steps_in_words
 from cluster.storage.files import write_whole
 from training.core.panel import Panel
 from training.core.splits import Split
 from training.evaluation.backtest import Backtest
 from training.evaluation.coverage import StepCoverage
-from training.evaluation.scorecard import Figures, Scorecard
+from training.evaluation.scorecard import Scorecard
 
 MOST_TARGETS = 6
 """Targets that get pictures of their own."""
@@ -68,9 +71,11 @@ class VersionReport:
 
     def html(self) -> str:
         """Return the document."""
-        lead = f"{self.card.model} forecasts {', '.join(self.test.targets)}, {self.card.horizon} steps ahead."
+        schema = self.panel.schema
+        ahead = steps_in_words(self.card.horizon, schema.frequency)
+        lead = f"Forecasts {', '.join(self.test.targets)}, {ahead} ahead; {self.card.model}. Made {self.made_at}."
         sections = [
-            Section(title="Verdict", parts=[self.verdict, *self.why]),
+            Section(title="Verdict", parts=[_sentence(self.verdict), *self.why]),
             Section(title="Figures on the held-out end", parts=self._figures()),
             Section(title="Forecasts", parts=self._pictures()),
             Section(title="Intervals", parts=self._intervals()),
@@ -78,11 +83,14 @@ class VersionReport:
             Section(title="Data", parts=self._data()),
             Section(title="Lineage", parts=[Table.of("What it takes to make it again", self.lineage)]),
         ]
-        return page(f"Report of {self.name}", f"{lead} Made {self.made_at}.", sections)
+        return page(f"Report of {self.name}", lead, sections)
 
     def _figures(self) -> list[Table]:
         return [
-            Table(caption=f"{target}, over all steps", rows=_compared(mine, self.baseline.targets[target]))
+            Table(
+                caption=f"{target}, over all steps",
+                rows=compared(mine, self.baseline.targets[target], unit=self._unit(target)),
+            )
             for target, mine in self.card.targets.items()
         ]
 
@@ -91,47 +99,60 @@ class VersionReport:
 
         out = []
         for target in self.test.targets[:MOST_TARGETS]:
+            unit, naive = self._unit(target), self.baseline.targets[target].mae
             fans = forecast_fans(self.test, self.panel, target)
-            naive = self.baseline.targets[target].mae
-            errors = errors_by_origin(self.test, target, unit=self._unit(target), naive_mae=naive)
-            out.append(
-                Picture(png=fans, caption=f"Three forecasts of {target} of the test part, by rank of error.")
-            )
-            out.append(
-                Picture(png=errors, caption=f"Error and coverage of {target} over the test part's cut-offs.")
-            )
+            says = fan_finding(self.test, target, unit=unit, frequency=self.panel.schema.frequency)
+            caption = f"Three forecasts of {target} from the test part, by rank of their error."
+            out.append(Picture(png=fans, caption=caption, says=f"{says}. {caption}"))
+            errors = errors_by_origin(self.test, target, unit=unit, naive_mae=naive)
+            says = error_finding(self.test, target, unit=unit, naive_mae=naive)
+            caption = f"Error of {target} and coverage of its 95 % interval over the test part's cut-offs."
+            out.append(Picture(png=errors, caption=caption, says=f"{says}. {caption}"))
         return out
 
     def _intervals(self) -> list[Table | Picture]:
         from apps.reports.plots import coverage_by_step
 
         out: list[Table | Picture] = []
+        step = step_in_words(self.panel.schema.frequency)
         for target in self.test.targets[:MOST_TARGETS]:
-            drawn = coverage_by_step(self.test, target, unit=self._unit(target))
-            out.append(Picture(png=drawn, caption=f"Share of {target} inside its intervals, and their width."))
-        rows = [row for target in self.test.targets for row in _steps(self.test, target)]
-        return [*out, Table(caption="The 95 % interval by step", rows=rows)]
+            drawn = coverage_by_step(self.test, target, unit=self._unit(target), step=step)
+            caption = f"Share of {target} inside its intervals, and their width, by step."
+            says = f"{coverage_finding(self.test, target)}. {caption}"
+            out.append(Picture(png=drawn, caption=caption, says=says))
+        return [
+            *out,
+            *(
+                Table(
+                    caption=f"{target}: the 95 % interval by step ({self._unit(target)})",
+                    rows=_steps(self.test, target),
+                    folded=True,
+                )
+                for target in self.test.targets
+            ),
+        ]
 
     def _factors(self) -> list[Picture]:
-        from apps.reports.plots import factor_bars
+        from apps.reports.bars import factor_bars
 
         caption = "Signed shares of what moved one forecast of this model; none of it proves a cause."
-        return [Picture(png=factor_bars(bars, title=title), caption=caption) for title, bars in self.shares.items()]
+        return [
+            Picture(png=factor_bars(bars, title=title), caption=caption, says=f"{title}. {caption}")
+            for title, bars in self.shares.items()
+        ]
 
     def _data(self) -> list[Table]:
-        times, split = self.panel.table.times, self.split
-        parts = {
-            "train": (times[0], split.validation_start),
-            "validation": (split.validation_start, split.calibration_start),
-            "calibration": (split.calibration_start, split.test_start),
-            "test": (split.test_start, times.max()),
-        }
+        times, split = np.unique(self.panel.table.times), self.split
+        marks = (split.validation_start, split.calibration_start, split.test_start)
+        borders = [0, *np.searchsorted(times, [np.datetime64(mark) for mark in marks]), len(times)]
+        parts = ("train", "validation", "calibration", "test")
         facts = {"schema": self.panel.schema.name, "rows": len(self.panel), "series": len(self.panel.series)}
-        facts |= {"step": self.panel.schema.frequency, "origins tested": len(self.test)}
-        facts |= {"first time": str(times.min())[:19], "last time": str(times.max())[:19]}
+        facts |= {"step": step_in_words(self.panel.schema.frequency), "forecasts tested": len(self.test)}
+        facts |= {"first time": _shown(times[0]), "last time": _shown(times[-1])}
         spans = [
-            {"part": part, "from": str(begin)[:19].replace("T", " "), "to": str(end)[:19].replace("T", " ")}
-            for part, (begin, end) in parts.items()
+            {"part": part, "from": _shown(times[begin]), "to": _shown(times[max(stop - 1, begin)])}
+            for part, begin, stop in zip(parts, borders[:-1], borders[1:], strict=True)
+            if begin < stop
         ]
         columns = [
             {"column": each.name, "role": role, "unit": each.unit, "range": each.range_text()}
@@ -148,25 +169,20 @@ class VersionReport:
         return self.panel.schema.column(target).unit
 
 
-def _compared(mine: Figures, naive: Figures) -> list[dict[str, Any]]:
-    theirs = asdict(naive)
-    return [
-        {"figure": name.replace("_", " "), "model": _known(value), "seasonal naive": _known(theirs[name])}
-        for name, value in asdict(mine).items()
-    ]
+def _shown(time: Any) -> str:
+    return str(time)[:16].replace("T", " ")
 
 
-def _known(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _steps(test: Backtest, target: str) -> list[dict[str, Any]]:
     found, t = StepCoverage.of(test, 0.95), test.targets.index(target)
     return [
         {
-            "target": target,
             "step": step + 1,
-            "coverage": float(found.coverage[step, t]),
+            "covered": Share(found.coverage[step, t]),
             "width": float(found.width[step, t]),
             "interval score": float(found.score[step, t]),
         }

@@ -1,9 +1,11 @@
-"""Spans of time in words."""
+"""Spans of time in words, and names that fit."""
 
 from __future__ import annotations
 
 import pandas as pd
 
+NAME_LETTERS = 40
+"""Letters of a name that may stand in a title or beside an axis."""
 WORDS = {
     "s": "second",
     "min": "minute",
@@ -19,6 +21,15 @@ WORDS = {
     "YE": "year",
 }
 """pandas offset -> one of it in words."""
+TICKS = {"hour": pd.Timedelta(hours=1), "minute": pd.Timedelta(minutes=1), "second": pd.Timedelta(seconds=1)}
+
+
+def cut(name: str, letters: int = NAME_LETTERS) -> str:
+    """Return a name of so many letters at most, cut in its middle: names that begin alike still differ."""
+    if len(name) <= letters:
+        return name
+    half = (letters - 1) // 2
+    return f"{name[:half]}\u2026{name[-half:]}"
 
 
 def step_in_words(frequency: str) -> str:
@@ -30,8 +41,16 @@ def step_in_words(frequency: str) -> str:
 
 
 def steps_in_words(count: int, frequency: str) -> str:
-    """Return so many steps: `24 hours`, `1 day`, `96 steps of 15 minutes`."""
+    """Return so many steps: `24 hours`, for 96 of a quarter of an hour too, `1 day`, `12 months`."""
+    offset = pd.tseries.frequencies.to_offset(frequency)
+    if isinstance(offset, pd.offsets.Tick) and offset.n > 1:
+        span = count * pd.Timedelta(offset)
+        for name, unit in TICKS.items():
+            if span % unit == pd.Timedelta(0):
+                return _counted(span // unit, name)
     word = step_in_words(frequency)
-    if word[0].isdigit():
-        return f"{count} {'step' if count == 1 else 'steps'} of {word}"
+    return f"{count} times {word}" if word[0].isdigit() else _counted(count, word)
+
+
+def _counted(count: int, word: str) -> str:
     return f"{count} {word}{'' if count == 1 else 's'}"

@@ -32,6 +32,7 @@ SHELLS = {
     "cluster.actors.state": "the actor itself",
     "training.distributed.loop": "the torch loop itself; the LSTM imports it when it trains",
     "apps.reports.drawing": "makes matplotlib's figures; imported by the plots",
+    "apps.reports.bars": "draws with matplotlib; imported when a report is written",
     "apps.reports.plots": "draws with matplotlib; imported when a report is written",
     "apps.emissions.plot": "draws with matplotlib; imported by the commands that draw",
     "tuning.tune_shells": "its classes are hooks of Ray Tune; imported by a study when it runs",

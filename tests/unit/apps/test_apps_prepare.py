@@ -258,8 +258,9 @@ def test_a_shipped_schema_loses_what_is_dropped() -> None:
     [
         (24, "h", "24 hours"),
         (1, "D", "1 day"),
-        (96, "15min", "96 steps of 15 minutes"),
-        (1, "2h", "1 step of 2 hours"),
+        (96, "15min", "24 hours"),
+        (7, "5min", "35 minutes"),
+        (2, "2W-SUN", "2 times 2 weeks"),
         (12, "MS", "12 months"),
         (4, "W-SUN", "4 weeks"),
     ],
