@@ -16,6 +16,7 @@ BENCHMARKS = {
     "intervals": "benchmarks.intervals",
     "etth1_lstm": "benchmarks.etth1_lstm",
     "lstm_training": "benchmarks.lstm_training",
+    "operations": "benchmarks.operations",
     "two_workers": "benchmarks.two_workers",
     "quality": "benchmarks.quality",
     "victoria": "benchmarks.victoria",

@@ -50,11 +50,11 @@ class Outlook:
         """
         system = System.fit(panel, columns, horizon=horizon)
         paths = system.paths()
+        count = min(len(each.values) for each in paths)
         fewest = min(each.independent for each in paths)
         note = (
-            f"By {system.candidates[0].told()}, the best of {len(system.candidates)} on five moments of the "
-            f"history; probabilities are shares of {min(len(each.values) for each in paths)} sample paths, of which "
-            f"about {fewest:.0f} do not overlap."
+            f"By {system.candidates[0].told()}, the best of {len(system.candidates)} on five moments of the past; "
+            f"probabilities are shares of {count} sample paths, about {fewest:.0f} of which do not overlap."
         )
         return cls(paths=paths, schema=system.panel.schema, notes=(note,))
 
@@ -83,8 +83,8 @@ class Outlook:
         if full not in (1.0, 100.0):
             got = seen.schema.column(utilisation).range_text()
             raise ConfigError(
-                f"utilisation: got '{utilisation}' with range {got}, expected a column of 0 .. 100 % or 0 .. 1, such "
-                "as cpu_util_percent; name it ..._percent or ..._ratio",
+                f"utilisation: got '{utilisation}' with range {got}, expected a column of 0 .. 100 % or 0 .. 1, "
+                "such as cpu_util_percent; name it ..._percent or ..._ratio",
                 column=utilisation,
             )
         columns = (utilisation, *plan.measured)
