@@ -6,8 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 import typer
+from rich.markup import escape
 
 from apps.cli.output import JsonOption, console, print_json, print_pairs, print_rows
+from apps.reports.place import told_place
 from cluster.registry.registry import Registry
 from cluster.registry.version import ModelVersion, SemanticVersion
 from cluster.settings import Settings
@@ -24,6 +26,8 @@ def list_models(as_json: bool = JsonOption) -> None:
         print_json(rows)
     else:
         print_rows(rows, title="Models", empty="No models yet: run `heliotrope train`.")
+        if rows:
+            console.print("[bold]heliotrope models show NAME[/] says more, and where a version's report is.")
 
 
 @app.command()
@@ -38,7 +42,12 @@ def show(
         print_json(asdict(found) | {"version": str(found.version)})
         return
     lineage = found.lineage
-    print_pairs(_row(found).items())
+    settings = Settings.from_environment()
+    report = found.evidence.get("report", {}).get("run")
+    place = {"report": told_place(settings.home, report)} if report else {}
+    print_pairs((_row(found) | place).items())
+    for reason in found.evidence.get("selection", ()):
+        console.print(f"  - {escape(reason)}", soft_wrap=True)
     console.print("\n[bold]Figures on the test part[/]")
     print_pairs(sorted(found.metrics.items()))
     console.print("\n[bold]Origin[/]")

@@ -16,6 +16,7 @@ from apps.pipelines.recipe import Recipe, default_recipe
 from apps.pipelines.runners import ShownRunner, Workers
 from apps.pipelines.search import Search, search
 from apps.pipelines.train import Judged, fit_and_judge, register
+from apps.reports.place import report_path
 from apps.running import find_running
 from cluster.errors import ConfigError, GateRefused
 from cluster.lifecycle import Cluster
@@ -26,9 +27,6 @@ from cluster.settings import Settings
 from training.core.panel import Panel
 from training.core.runner import Runner
 from training.evaluation.selection import Selection
-
-REPORT = "report.html"
-"""Name of the report among a run's files."""
 
 
 class Line:
@@ -137,7 +135,7 @@ class Line:
         from apps.pipelines.reporting import report_of
 
         self.progress.update("report", 0, 1)
-        path = self._folder("reports") / run / REPORT
+        path = report_path(self.settings.home, run)
         report_of(judged, made_at=datetime.now(UTC)).write(path)
         self.tracker.log_file(run, path)
         self.tracker.tag(run, {"report": path.name})
