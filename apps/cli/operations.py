@@ -105,7 +105,7 @@ def bottleneck(
     shown = [
         _who(row, len(asked.crossings))
         | {
-            "limit": f"{row['resource']} {row['keep']}",
+            "limit": _limit(row),
             "crossed first": _percent(row["first_probability"]),
             "crossed at all": _percent(row["probability"]),
             "room now": row["headroom_now"],
@@ -149,7 +149,7 @@ def health(
     shown = [
         _who(row, len(asked.crossings))
         | {
-            "limit": f"{row['resource']} {row['keep']}",
+            "limit": _limit(row),
             "points lost": f"{row['points_lost']:.1f}",
             "score of this limit alone": f"{row['score_alone']:.1f}",
         }
@@ -288,20 +288,22 @@ def _report(
 
 
 def _print_capacity(rows: Sequence[dict[str, Any]], crossings: Sequence[Crossings]) -> None:
+    years = len({str(time)[:4] for each in crossings for time in each.times})
     shown = [
         _who(row, len(crossings))
         | {
-            "limit": f"{row['resource']} {row['keep']}",
+            "limit": _limit(row),
             "now": _amount(row["now"]),
             "crossed": _percent(row["probability"]),
-            "10 % sure by": _moment(row["crossed_by_q0.1"]),
-            "half sure by": _moment(row["crossed_by_q0.5"]),
-            "90 % sure by": _moment(row["crossed_by_q0.9"]),
+            "10 %": _moment(row["crossed_by_q0.1"], years),
+            "50 %": _moment(row["crossed_by_q0.5"], years),
+            "90 %": _moment(row["crossed_by_q0.9"], years),
         }
         for row in rows
     ]
     horizon = crossings[0].horizon
-    print_rows(shown, title=f"Limits crossed within {horizon} steps; - is not within them", empty="")
+    title = f"Limits crossed within {horizon} steps, and by when with 10, 50, 90 % probability"
+    print_rows(shown, title=title + "; - is not within them", empty="")
     for each in crossings:
         for limit, now in zip(each.limits, each.now, strict=True):
             if now:
@@ -327,6 +329,12 @@ def _who(row: dict[str, Any], count: int) -> dict[str, Any]:
     return {"series": row["series_id"]} if count > 1 else {}
 
 
+def _limit(row: dict[str, Any]) -> str:
+    """Return `cpu < 80 %`: short, as tables are narrow."""
+    side, _, value = str(row["keep"]).partition(" ")
+    return f"{row['resource']} {'<' if side == 'below' else '>'} {value}"
+
+
 def _percent(share: float) -> str:
     return f"{share:.1%}"
 
@@ -340,8 +348,9 @@ def _between(low: float | None, high: float | None) -> str:
     return f"{_amount(low)} .. {_amount(high)}"
 
 
-def _moment(time: str | None) -> str:
-    return time[:16].replace("T", " ") if time else "-"
+def _moment(time: str | None, years: int) -> str:
+    """Return a time to the minute, without the year where all lie in one."""
+    return "-" if time is None else time[5 if years == 1 else 0 : 16].replace("T", " ")
 
 
 def _records(frames: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ def walk_paths() -> Paths:
 def ends_at_least(steps: int, level: int) -> float:
     """Return P(S_n >= level) of the symmetric walk of steps -1 and +1."""
     ups = range(-(-(steps + level) // 2), steps + 1)
-    return sum(comb(steps, k) for k in ups) / 2**steps
+    return float(sum(comb(steps, k) for k in ups) / 2**steps)
 
 
 @pytest.mark.parametrize("level", [1, 3, 6])

@@ -83,7 +83,7 @@ def test_paths_are_computed_one_by_one_and_saturation_is_infinite() -> None:
 def test_faults() -> None:
     for wrong in ({"servers": 0}, {"service_time_s": 0.0}, {"variability": -1.0}, {"service_time_s": float("nan")}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
-            Queue(**({"servers": 1, "service_time_s": 1.0} | wrong))  # type: ignore[arg-type]
+            Queue(**({"servers": 1, "service_time_s": 1.0} | wrong))
     with pytest.raises(DataError, match="a queue cannot be fitted"):
         Queue.fit(np.zeros(3), np.zeros(3), servers=1)
     with pytest.raises(ConfigError, match="got neither"):
