@@ -19,7 +19,7 @@ def candidate(name: str) -> Candidate:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 @pytest.mark.parametrize("model", list(MODELS))
-def test_exam(model: str, check: Check) -> None:
+def test_exam(model: str, check: Check[Candidate]) -> None:
     sit(check, candidate(model))
 
 

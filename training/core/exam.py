@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from cluster.errors import HeliotropeError
-from training.core.candidate import Candidate
+from training.core.estimator import Estimator
+
+
+class Examinee(Protocol):
+    """Whoever sits an exam: a class of some catalog, by its name there."""
+
+    @property
+    def name(self) -> str:
+        """Name in the catalog."""
+
+    @property
+    def kind(self) -> type[Estimator]:
+        """The class."""
+
+
+K = TypeVar("K", bound=Examinee)
 
 
 class CheckFailed(AssertionError):  # noqa: N818 - a finding of the exam, not a fault of the exam
@@ -15,7 +30,7 @@ class CheckFailed(AssertionError):  # noqa: N818 - a finding of the exam, not a 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class Check(Generic[K]):
     """One question of the exam.
 
     Parameters
@@ -30,15 +45,15 @@ class Check:
 
     name: str
     why: str
-    run: Callable[[Candidate], None]
+    run: Callable[[K], None]
 
     @classmethod
-    def of(cls, function: Callable[[Candidate], None]) -> Self:
+    def of(cls, function: Callable[[K], None]) -> Self:
         """Return the check that a function is; its docstring is the promise."""
         return cls(name=function.__name__, why=(function.__doc__ or "").strip(), run=function)
 
 
-def sit(check: Check, candidate: Candidate) -> None:
+def sit(check: Check[K], candidate: K) -> None:
     """Let a candidate answer one question.
 
     A check that the model is excused from must fail: an excuse that is no longer needed is a failure itself.

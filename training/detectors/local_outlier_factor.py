@@ -1,0 +1,88 @@
+"""Pieces in thinner air than their neighbours."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from training.core.component import State
+from training.core.detector import DetectorTags
+from training.core.parameters import whole
+from training.core.runner import Runner
+from training.core.windows import Floats
+from training.detectors.subsequences import Subsequences
+
+SMALLEST = 1e-10
+"""Added to distances, so that many equal pieces have a finite density: scikit-learn's."""
+ITSELF = 1e-6
+"""Share of a piece's length below which a neighbour is the piece itself: products of matrices round as much."""
+TREE_WIDTH = 15
+"""Numbers in a piece up to which a tree finds neighbours faster than a product of matrices."""
+
+
+class LocalOutlierFactor(Subsequences):
+    """The mean density around a piece's neighbours over the density around it.
+
+    A piece that was learned from is not its own neighbour. All pieces that were learned from are kept, which is why
+    it is not meant for streams.
+
+    Parameters
+    ----------
+    window
+        Rows in a piece; 1 looks at single rows, None takes the dominant period of the rows it is fitted on: the
+        highest peak of the auto-correlation beyond the first one, as the benchmark has it.
+    align
+        Which rows a piece's score goes to: `centre`, `cover` or `end`; see `Subsequences`.
+    neighbours
+        That density is measured by, 1 or more; fewer where there are fewer pieces.
+
+    References
+    ----------
+    Breunig et al. (2000), LOF: Identifying Density-Based Local Outliers. scikit-learn finds the neighbours.
+    """
+
+    name: ClassVar[str] = "local_outlier_factor"
+    tags: ClassVar[DetectorTags] = DetectorTags()
+    rank = 2
+
+    def __init__(self, *, window: int | None = None, align: str = "centre", neighbours: int = 30) -> None:
+        super().__init__(window=window, align=align)
+        self.neighbours = whole("neighbours", neighbours, low=1)
+
+    @classmethod
+    def example_params(cls) -> dict[str, Any]:
+        """Return short pieces."""
+        return {"window": 6, "neighbours": 10}
+
+    def learn_pieces(self, pieces: Floats, runner: Runner | None) -> State:  # noqa: ARG002 - nothing to iterate
+        """Return the pieces, how far each one's last neighbour is, and the density around each."""
+        kept = np.ascontiguousarray(pieces)
+        distances, near = self._near(kept, kept)
+        reach = distances[:, -1]
+        return {"kept": kept, "reach": reach, "density": _density(distances, reach[near])}
+
+    def judge_pieces(self, state: State, pieces: Floats) -> Floats:
+        """Return (P,) the mean density of the neighbours over the piece's own."""
+        distances, near = self._near(np.asarray(state["kept"]), pieces)
+        own = _density(distances, np.asarray(state["reach"])[near])
+        factor: Floats = np.asarray(state["density"])[near].mean(axis=1) / own
+        return factor
+
+    def _near(self, kept: Floats, pieces: Floats) -> tuple[Floats, np.ndarray[Any, Any]]:
+        """Return (P, k) distances and numbers of the nearest kept pieces other than the piece itself."""
+        from sklearn.neighbors import NearestNeighbors
+
+        count = min(self.neighbours, len(kept) - 1)
+        how = "kd_tree" if kept.shape[1] <= TREE_WIDTH else "brute"
+        distances, near = NearestNeighbors(n_neighbors=count + 1, algorithm=how).fit(kept).kneighbors(pieces)
+        lengths = np.sqrt(np.square(pieces).sum(axis=1))
+        first = (distances[:, 0] <= ITSELF * (1.0 + lengths)).astype(np.intp)
+        chosen = first[:, None] + np.arange(count)
+        return np.take_along_axis(distances, chosen, 1), np.take_along_axis(near, chosen, 1)
+
+
+def _density(distances: Floats, reach: Floats) -> Floats:
+    """Return (P,) the inverse of the mean distance to the neighbours, none taken nearer than its own reach."""
+    density: Floats = 1.0 / (np.maximum(distances, reach).mean(axis=1) + SMALLEST)
+    return density
