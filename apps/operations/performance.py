@@ -16,7 +16,8 @@ from training.inference.paths import Paths
 
 LATENCY = Column(name="latency_s", unit="s", low=0)
 THROUGHPUT = Column(name="throughput_per_s", unit="1/s", low=0)
-MOST_SERVERS = 100_000
+MOST_SERVERS = 10_000
+"""Erlang's recursion takes a pass over all paths for each: some seconds for as many."""
 SATURATED = 1 - 1e-9
 """Utilisation from which on the queue grows without end."""
 

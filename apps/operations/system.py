@@ -174,12 +174,14 @@ class System:
 def _check_rows(panel: Panel, length: int, times: Times) -> None:
     """Raise InsufficientHistoryError unless the first fit has windows, and errors follow."""
     least = int(np.ceil((length + 2) / FOLDS[0]))
-    shortest = min(int(np.diff(panel.table.segments).min()), len(times))
-    if shortest < least:
+    sizes = np.minimum(np.diff(panel.table.segments), len(times))
+    if sizes.min() < least:
+        series, got = panel.series[int(sizes.argmin())], int(sizes.min())
         raise InsufficientHistoryError(
-            f"the history is too short for the horizon: got {shortest} rows, expected at least {least}; give more "
-            "rows or a shorter horizon",
-            got=shortest,
+            f"series '{series}' is too short for the horizon: got {got} rows, expected at least {least}; give more "
+            "rows, a shorter horizon, or leave the series out",
+            series=series,
+            got=got,
             expected=least,
         )
 

@@ -194,9 +194,10 @@ class ErrorPaths:
         forecaster
             That makes the forecasts to come.
         trials
-            Forecasters of the same kind, horizon and columns, each with windows of `context + horizon` rows.
+            Forecasters of the same kind, horizon and columns, each with windows of `context + horizon` rows that
+            are cut from the panel.
         panel
-            Names the series and the physical ranges.
+            Names the series, the season and the physical ranges.
 
         Raises
         ------
@@ -204,7 +205,18 @@ class ErrorPaths:
             A series has fewer than 10 windows.
         """
         season = panel.schema.season_length
-        found = {name: _rows(trials, name, season) for name in panel.series}
+        owners = [np.searchsorted(cut.segments, cut.starts, side="right") - 1 for _, cut in trials]
+        found = {
+            name: _rows(
+                [
+                    (model, cut[np.flatnonzero(owner == n)])
+                    for (model, cut), owner in zip(trials, owners, strict=True)
+                ],
+                name,
+                season,
+            )
+            for n, name in enumerate(panel.series)
+        }
         low, high = bounds_of(panel.schema, forecaster.targets)
         return cls(forecaster=forecaster, errors=found, season=season, low=low, high=high)
 
@@ -254,10 +266,9 @@ class ErrorPaths:
 
 
 def _rows(trials: Sequence[tuple[Forecaster, Windows]], series: str, season: int) -> ErrorRows:
-    """Return one series' errors over all trials."""
+    """Return the errors over all trials on one series' windows."""
     errors, places, independent = [], [], 0.0
-    for forecaster, windows in trials:
-        mine = windows[np.flatnonzero(np.array(windows.ids) == series)]
+    for forecaster, mine in trials:
         if len(mine):
             context, actual = forecaster.split(mine)
             errors.append(actual - forecaster.predict(context))

@@ -126,7 +126,7 @@ def test_a_history_that_never_moves_stays() -> None:
 
 
 def test_faults(google: Panel, service: Panel) -> None:
-    with pytest.raises(InsufficientHistoryError, match="too short for the horizon: got 2304 rows, expected"):
+    with pytest.raises(InsufficientHistoryError, match="is too short for the horizon: got 2304 rows, expected"):
         Outlook.of_columns(google, [CPU], horizon=600)
     with pytest.raises(ConfigError, match="'horizon': got 0"):
         Outlook.of_columns(google, [CPU], horizon=0)
