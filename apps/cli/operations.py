@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.markup import escape
 
 from apps.cli.output import JsonOption, console, print_json, print_rows
 from cluster.errors import ConfigError
@@ -77,7 +78,7 @@ def capacity(
     _write([each.to_frame() for each in asked.crossings], output)
     rows = _records([each.capacity() for each in asked.crossings])
     if as_json:
-        print_json({"horizon": horizon, "limits": rows})
+        print_json({"horizon": horizon, "limits": rows} | _left_out(asked.outlook))
         return
     _print_capacity(rows, asked.crossings)
     _say(asked.outlook, output)
@@ -100,7 +101,7 @@ def bottleneck(
     rows = _records([each.bottleneck() for each in asked.crossings])
     any_first = {each.series: each.any_probability for each in asked.crossings}
     if as_json:
-        print_json({"horizon": horizon, "any_probability": any_first, "limits": rows})
+        print_json({"horizon": horizon, "any_probability": any_first, "limits": rows} | _left_out(asked.outlook))
         return
     shown = [
         _who(row, len(asked.crossings))
@@ -138,7 +139,7 @@ def health(
     rows = _records([each.health_parts() for each in asked.crossings])
     scores = {each.series: each.health for each in asked.crossings}
     if as_json:
-        print_json({"horizon": horizon, "health": scores, "limits": rows})
+        print_json({"horizon": horizon, "health": scores, "limits": rows} | _left_out(asked.outlook))
         return
     for name, score in scores.items():
         console.print(
@@ -266,14 +267,15 @@ def _report(
     _write([outlook.steps()], output)
     rows, limits = _records([outlook.summary()]), _records([each.capacity() for each in crossings])
     if as_json:
-        print_json({"horizon": horizon, "columns": rows} | ({"limits": limits} if limits else {}))
+        told = {"horizon": horizon, "columns": rows} | ({"limits": limits} if limits else {})
+        print_json(told | _left_out(outlook))
         return
     shown = [
         _who(row, len(outlook.paths))
         | {
             "column": row["resource"],
             "unit": row["unit"],
-            "now": row["now"],
+            "now": _amount(row["now"]),
             "mean": _amount(row["mean_q0.5"]),
             "90 %": _between(row["mean_q0.05"], row["mean_q0.95"]),
             "peak": _amount(row["peak_q0.5"]),
@@ -313,8 +315,14 @@ def _print_capacity(rows: Sequence[dict[str, Any]], crossings: Sequence[Crossing
 def _say(outlook: Outlook, output: Path | None) -> None:
     for note in outlook.notes:
         console.print(note, soft_wrap=True, markup=False)
+    for error in outlook.errors.values():
+        console.print(f"[yellow]left out:[/] {escape(error.message)}", soft_wrap=True)
     if output:
         console.print(f"Written to {output}", soft_wrap=True)
+
+
+def _left_out(outlook: Outlook) -> dict[str, dict[str, str]]:
+    return {"errors": {name: error.message for name, error in outlook.errors.items()}} if outlook.errors else {}
 
 
 def _write(frames: Sequence[pd.DataFrame], output: Path | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -14,7 +14,7 @@ from apps.operations.error_rate import ERROR_RATIO, ErrorRate
 from apps.operations.limits import Limit, check_limits
 from apps.operations.performance import LATENCY, THROUGHPUT, Queue, QueuePlan
 from apps.operations.system import System, resources
-from cluster.errors import ConfigError
+from cluster.errors import ConfigError, UserError
 from training.core.panel import Panel
 from training.core.schema import Column, Schema
 from training.core.windows import Floats
@@ -33,11 +33,14 @@ class Outlook:
         Of the paths' columns.
     notes
         How they were made, a sentence each.
+    errors
+        Series -> why there is nothing of it.
     """
 
     paths: tuple[Paths, ...]
     schema: Schema
     notes: tuple[str, ...]
+    errors: Mapping[str, UserError]
 
     @classmethod
     def of_columns(cls, panel: Panel, columns: Sequence[str], *, horizon: int) -> Self:
@@ -56,7 +59,7 @@ class Outlook:
             f"By {system.candidates[0].told()}, the best of {len(system.candidates)} on five moments of the past; "
             f"probabilities are shares of {count} sample paths, about {fewest:.0f} of which do not overlap."
         )
-        return cls(paths=paths, schema=system.panel.schema, notes=(note,))
+        return cls(paths=paths, schema=system.panel.schema, notes=(note,), errors=system.apart)
 
     @classmethod
     def of_queue(cls, panel: Panel, utilisation: str, plan: QueuePlan, *, horizon: int) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -14,8 +14,9 @@ from training.core.estimator import Forecaster
 from training.core.panel import Panel
 from training.core.parameters import whole
 from training.core.schema import Column, Schema
-from training.core.windows import Floats, Times, Windows
-from training.inference.paths import ErrorPaths, Paths
+from training.core.validation import ID, TIME
+from training.core.windows import Floats, Windows
+from training.inference.paths import LEAST_ROWS, ErrorPaths, Paths
 from training.models import MODELS
 
 FOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -57,7 +58,7 @@ def resources(panel: Panel, columns: Sequence[str]) -> Panel:
     schema = replace(
         panel.schema, targets=tuple(_ranged(panel.schema.column(name)) for name in names), covariates=()
     )
-    return Panel(panel.frame[["series_id", "timestamp", *names]], schema).validate()
+    return Panel(panel.frame[[ID, TIME, *names]], schema).validate()
 
 
 def _ranged(column: Column) -> Column:
@@ -96,13 +97,17 @@ class Candidate:
     def fitted(self, panel: Panel, horizon: int, *, until: Any) -> Forecaster:
         """Return a model fitted on what lies before a time, or on all rows when None."""
         model: Forecaster = build(MODELS, self.model, self.params)
-        windows = _windows(model, panel, horizon, None, until, origins=FIT_ORIGINS)
+        windows = panel.windows(model.context + horizon).ahead_within(horizon, until=until)
+        windows = _thinned(windows, FIT_ORIGINS * len(panel.series))
         return model.fit(windows, horizon=horizon, targets=panel.schema.target_names)
 
     def trial(self, panel: Panel, horizon: int, since: Any, until: Any) -> tuple[Forecaster, Windows]:
-        """Return a model fitted before `since`, and windows whose horizon lies in [since, until)."""
+        """Return a model fitted before `since`, and windows whose first forecast row lies in [since, until)."""
         model = self.fitted(panel, horizon, until=since)
-        return model, _windows(model, panel, horizon, since, until, origins=TRIED_ORIGINS)
+        windows = panel.windows(model.context + horizon).ahead_within(horizon, since)
+        if until is not None:
+            windows = windows[np.flatnonzero(windows.times[windows.starts + model.context] < until)]
+        return model, _thinned(windows, TRIED_ORIGINS * len(panel.series))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,15 +126,18 @@ class System:
         What was compared, the best first.
     errors
         The fitted model, and its errors out of sample.
+    apart
+        Series -> why it was left out.
     """
 
     panel: Panel
     candidates: tuple[Candidate, ...]
     errors: ErrorPaths
+    apart: Mapping[str, InsufficientHistoryError]
 
     @classmethod
     def fit(cls, panel: Panel, columns: Sequence[str], *, horizon: int) -> Self:
-        """Choose and fit.
+        """Choose and fit. A series that is too short is left out, unless there is no other.
 
         Parameters
         ----------
@@ -143,16 +151,17 @@ class System:
         Raises
         ------
         InsufficientHistoryError
-            The history is too short for this horizon.
+            All series are too short for this horizon.
         """
-        view, horizon = resources(panel, columns), whole("horizon", horizon, low=1)
+        horizon = whole("horizon", horizon, low=1)
         window = max(WINDOW_HORIZONS * horizon, 2)
+        view, apart = _long_enough(resources(panel, columns), window + horizon)
         times = np.unique(view.table.times)
-        _check_rows(view, window + horizon, times)
+        shortest = np.diff(view.table.segments).min()
         moments = [times[int(len(times) * share)] for share in FOLDS]
         folds = list(zip(moments, [*moments[1:], None], strict=True))
         tried: list[tuple[Candidate, Trials]] = []
-        for candidate in _candidates(view.schema, window, rows=len(times) * FOLDS[0]):
+        for candidate in _candidates(view.schema, window, rows=shortest * FOLDS[0]):
             trials = [candidate.trial(view, horizon, since, until) for since, until in folds]
             naive = _mean_errors(tried[0][1] if tried else trials)
             error = float(np.mean(_ratio(_mean_errors(trials), naive)))
@@ -164,6 +173,7 @@ class System:
             panel=view,
             candidates=tuple(candidate for candidate, _ in tried),
             errors=ErrorPaths.of(model, trials, view),
+            apart=apart,
         )
 
     def paths(self) -> tuple[Paths, ...]:
@@ -171,19 +181,31 @@ class System:
         return self.errors.after(self.panel)
 
 
-def _check_rows(panel: Panel, length: int, times: Times) -> None:
-    """Raise InsufficientHistoryError unless the first fit has windows, and errors follow."""
-    least = int(np.ceil((length + 2) / FOLDS[0]))
-    sizes = np.minimum(np.diff(panel.table.segments), len(times))
-    if sizes.min() < least:
-        series, got = panel.series[int(sizes.argmin())], int(sizes.min())
-        raise InsufficientHistoryError(
-            f"series '{series}' is too short for the horizon: got {got} rows, expected at least {least}; give more "
-            "rows, a shorter horizon, or leave the series out",
-            series=series,
-            got=got,
+def _long_enough(panel: Panel, length: int) -> tuple[Panel, dict[str, InsufficientHistoryError]]:
+    """Return the series that the first fit has windows of and errors follow, and why the others are left out.
+
+    Raises
+    ------
+    InsufficientHistoryError
+        There is no such series.
+    """
+    least = int(np.ceil((length + 2 * LEAST_ROWS) / (1 - FOLDS[0])))
+    sizes = zip(panel.series, np.diff(panel.table.segments).tolist(), strict=True)
+    apart = {
+        name: InsufficientHistoryError(
+            f"series '{name}' is too short for the horizon: got {size} rows, expected at least {least}; give more "
+            "rows or a shorter horizon",
+            series=name,
+            got=size,
             expected=least,
         )
+        for name, size in sizes
+        if size < least
+    }
+    if len(apart) == len(panel.series):
+        raise next(iter(apart.values()))
+    left = panel.frame[~panel.frame[ID].isin(list(apart))].reset_index(drop=True)
+    return (Panel(left, panel.schema) if apart else panel), apart
 
 
 def _candidates(schema: Schema, window: int, *, rows: float) -> tuple[Candidate, ...]:
@@ -202,11 +224,10 @@ def _candidates(schema: Schema, window: int, *, rows: float) -> tuple[Candidate,
     return (*repeated, *linear)
 
 
-def _windows(model: Forecaster, panel: Panel, horizon: int, since: Any, until: Any, *, origins: int) -> Windows:
-    """Return windows whose horizon lies in [since, until), of about so many origins a series."""
-    windows = panel.windows(model.context + horizon).ahead_within(horizon, since, until)
-    stride = max(len(windows) // (origins * len(panel.series)), 1)
-    return windows if stride == 1 else windows[slice(None, None, stride)]
+def _thinned(windows: Windows, most: int) -> Windows:
+    """Return about so many of the windows, evenly apart."""
+    stride = len(windows) // most
+    return windows if stride <= 1 else windows[slice(None, None, stride)]
 
 
 def _mean_errors(trials: Trials) -> Floats:

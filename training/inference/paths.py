@@ -267,14 +267,14 @@ class ErrorPaths:
 
 def _rows(trials: Sequence[tuple[Forecaster, Windows]], series: str, season: int) -> ErrorRows:
     """Return the errors over all trials on one series' windows."""
-    errors, places, independent = [], [], 0.0
+    errors, places, starts = [], [], []
     for forecaster, mine in trials:
         if len(mine):
             context, actual = forecaster.split(mine)
             errors.append(actual - forecaster.predict(context))
             places.append(places_of(context.last_times, season, context.frequency))
-            independent += float((mine.starts.max() - mine.starts.min()) / forecaster.horizon + 1)
-    count = sum(map(len, errors))
+            starts.append(mine.starts)
+    count, horizon = sum(map(len, errors)), trials[0][0].horizon
     if count < LEAST_ROWS:
         raise InsufficientHistoryError(
             f"series '{series}': got {count} origins to learn errors from, expected at least {LEAST_ROWS}; "
@@ -285,4 +285,4 @@ def _rows(trials: Sequence[tuple[Forecaster, Windows]], series: str, season: int
         )
     kept = np.unique(np.linspace(0, count - 1, min(count, KEPT_ROWS)).round().astype(np.int64))
     rows, where = np.concatenate(errors)[kept], np.concatenate(places)[kept]
-    return ErrorRows(rows=rows, places=where, independent=independent)
+    return ErrorRows(rows=rows, places=where, independent=float(np.ptp(np.concatenate(starts)) / horizon + 1))

@@ -101,6 +101,22 @@ def test_each_series_draws_on_its_own_errors() -> None:
     assert calm.any_probability < 0.05 < 0.3 < wild.any_probability
 
 
+def test_a_short_series_is_left_out_and_the_others_are_answered(google: Panel, tmp_path: Path) -> None:
+    whole = google.frame[["series_id", "timestamp", CPU]]
+    short = whole.tail(30).assign(series_id="new")
+    outlook = Outlook.of_columns(
+        Panel(pd.concat([whole, short], ignore_index=True), google.schema.for_target(CPU)), [CPU], horizon=12
+    )
+    alone = Outlook.of_columns(google, [CPU], horizon=12)
+    assert np.array_equal(outlook.paths[0].values, alone.paths[0].values)
+    assert [each.series for each in outlook.paths] == [GOOGLE]
+    assert "series 'new' is too short for the horizon: got 30 rows" in outlook.errors["new"].message
+    pd.concat([whole, short]).to_csv(tmp_path / "both.csv", index=False)
+    asked = [str(tmp_path / "both.csv"), "--series", "series_id", "--limit", f"{CPU}=60", "--horizon", "12"]
+    assert "left out: series 'new'" in run("capacity", *asked)
+    assert list(json.loads(run("health", *asked, "--json"))["errors"]) == ["new"]
+
+
 def test_a_queue_and_an_error_rate_join_the_paths(service: Panel) -> None:
     plan = QueuePlan(servers=8, throughput="throughput_per_s", latency="latency_s")
     queued = Outlook.of_queue(service, CPU, plan, horizon=12)
