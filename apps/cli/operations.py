@@ -348,8 +348,8 @@ def _percent(share: float) -> str:
 
 
 def _amount(value: float | None) -> str:
-    """Return a number; JSON, and so a row, has no infinity."""
-    return "saturated" if value is None else f"{value:.4g}"
+    """Return a number; JSON, and so a row, has null for the infinite latency of a saturated queue."""
+    return "inf" if value is None else f"{value:.4g}"
 
 
 def _between(low: float | None, high: float | None) -> str:

@@ -94,7 +94,7 @@ class Outlook:
         queues = {name: plan.queue(rows, columns, full) for name, rows in _series_rows(seen, columns).items()}
         base = cls.of_columns(panel, [utilisation], horizon=horizon)
         paths = tuple(queues[each.series].extend(each, utilisation, full=full) for each in base.paths)
-        notes = tuple(_told(name, queue) for name, queue in queues.items())
+        notes = tuple(_told(each.series, queues[each.series]) for each in paths)
         return replace(
             base, paths=paths, schema=_with(base.schema, LATENCY, THROUGHPUT), notes=(*base.notes, *notes)
         )
@@ -130,8 +130,8 @@ class Outlook:
             for n, each in enumerate(base.paths)
         )
         notes = tuple(
-            f"{name}: {rate.rate:.4g} of requests fail in the long run, now {rate.now:.4g}."
-            for name, rate in rates.items()
+            f"{name}: {rates[name].rate:.4g} of requests fail in the long run, now {rates[name].now:.4g}."
+            for name in (each.series for each in paths)
         )
         return replace(base, paths=paths, schema=_with(base.schema, ERROR_RATIO), notes=(*base.notes, *notes))
 

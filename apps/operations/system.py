@@ -155,8 +155,9 @@ class System:
         """
         horizon = whole("horizon", horizon, low=1)
         window = max(WINDOW_HORIZONS * horizon, 2)
-        view, apart = _long_enough(resources(panel, columns), window + horizon)
-        times = np.unique(view.table.times)
+        everything = resources(panel, columns)
+        times = np.unique(everything.table.times)
+        view, apart = _long_enough(everything, window, horizon, since=times[int(len(times) * FOLDS[0])])
         shortest = np.diff(view.table.segments).min()
         moments = [times[int(len(times) * share)] for share in FOLDS]
         folds = list(zip(moments, [*moments[1:], None], strict=True))
@@ -181,28 +182,32 @@ class System:
         return self.errors.after(self.panel)
 
 
-def _long_enough(panel: Panel, length: int) -> tuple[Panel, dict[str, InsufficientHistoryError]]:
-    """Return the series that the first fit has windows of and errors follow, and why the others are left out.
+def _long_enough(
+    panel: Panel, window: int, horizon: int, *, since: Any
+) -> tuple[Panel, dict[str, InsufficientHistoryError]]:
+    """Return the series that fits have windows of, with errors since a time, and why the others are left out.
 
     Raises
     ------
     InsufficientHistoryError
         There is no such series.
     """
-    least = int(np.ceil((length + 2 * LEAST_ROWS) / (1 - FOLDS[0])))
-    sizes = zip(panel.series, np.diff(panel.table.segments).tolist(), strict=True)
-    apart = {
-        name: InsufficientHistoryError(
-            f"series '{name}' is too short for the horizon: got {size} rows, expected at least {least}; give more "
-            "rows or a shorter horizon",
-            series=name,
-            got=size,
-            expected=least,
-        )
-        for name, size in sizes
-        if size < least
-    }
-    if len(apart) == len(panel.series):
+    least = int(np.ceil((window + horizon + 2 * LEAST_ROWS) / (1 - FOLDS[0])))
+    late = LEAST_ROWS + horizon - 1
+    table, apart = panel.table, {}
+    for name, start, stop in zip(table.series, table.segments[:-1], table.segments[1:], strict=True):
+        recent = int((table.times[start:stop] >= since).sum())
+        size = int(stop - start)
+        if size < least or recent < late:
+            got, expected = (size, f"{least}") if size < least else (recent, f"{late} since {str(since)[:16]}")
+            apart[name] = InsufficientHistoryError(
+                f"series '{name}' is too short for the horizon: got {got} rows, expected at least {expected}; give "
+                "more rows or a shorter horizon",
+                series=name,
+                got=got,
+                expected=expected,
+            )
+    if len(apart) == len(table.series):
         raise next(iter(apart.values()))
     left = panel.frame[~panel.frame[ID].isin(list(apart))].reset_index(drop=True)
     return (Panel(left, panel.schema) if apart else panel), apart

@@ -117,6 +117,15 @@ def test_a_short_series_is_left_out_and_the_others_are_answered(google: Panel, t
     assert list(json.loads(run("health", *asked, "--json"))["errors"]) == ["new"]
 
 
+def test_a_series_that_ended_long_ago_is_left_out(google: Panel) -> None:
+    whole = google.frame[["series_id", "timestamp", CPU]]
+    gone = whole.head(500).assign(series_id="gone")
+    both = Panel(pd.concat([whole, gone], ignore_index=True), google.schema.for_target(CPU))
+    outlook = Outlook.of_columns(both, [CPU], horizon=6)
+    assert [each.series for each in outlook.paths] == [GOOGLE]
+    assert "got 0 rows, expected at least 15 since 2019-05-05" in outlook.errors["gone"].message
+
+
 def test_a_queue_and_an_error_rate_join_the_paths(service: Panel) -> None:
     plan = QueuePlan(servers=8, throughput="throughput_per_s", latency="latency_s")
     queued = Outlook.of_queue(service, CPU, plan, horizon=12)
