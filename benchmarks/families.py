@@ -32,7 +32,7 @@ class Judged:
     by_target
         `ensemble` and each member -> target -> error.
     weights
-        Of the members in the ensemble.
+        Of the members in the ensemble, the mean over the steps.
     fit_s
         Seconds a member took to fit.
     origins
@@ -57,7 +57,8 @@ def judge(
 ) -> Judged:
     """Return errors on the last 15 % of the time line, every origin, of models fitted on the first 70 %.
 
-    Early stopping looks at the first half of the 15 % between, the ensemble's weights at all of them.
+    Early stopping looks at the first half of the 15 % between; the ensemble's weights, which each step has for
+    itself, at all of them.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def judge(
     asked = {"horizon": horizon, "targets": panel.schema.target_names, "known": known}
     fit_s = {label: _fit(model, inner, split, asked) for label, model in models.items()}
     inside = [model for label, model in models.items() if label not in apart]
-    ensemble = Ensemble.of(transforms, inside, columns=raw.columns)
+    ensemble = Ensemble.of(transforms, inside, columns=raw.columns, by_step=True)
     ensemble.weigh(_between(raw, horizon, split.validation_start, split.test_start))
     return _judged(ensemble, models, _between(raw, horizon, split.test_start, None), apart, fit_s)
 

@@ -164,9 +164,9 @@ def _exact(forecaster: Forecaster, context: Windows) -> Attribution | None:
     if not isinstance(forecaster, Ensemble):
         return None
     members = [
-        (weight, member)
-        for weight, member in zip(forecaster.weights, forecaster.members, strict=True)
-        if weight > 0
+        (weights[:, None], member)
+        for weights, member in zip(forecaster.step_weights, forecaster.members, strict=True)
+        if weights.any()
     ]
     if not all(isinstance(member, Explains) for _, member in members):
         return None

@@ -11,6 +11,7 @@ from cluster.errors import ConfigError, InsufficientHistoryError, NotFittedError
 from training.core.catalog import Catalog
 from training.core.component import C, State, build, pack, unpack
 from training.core.estimator import Forecaster, Tags
+from training.core.parameters import flag
 from training.core.runner import Runner
 from training.core.simplex import Loss, weights_on_simplex
 from training.core.transform import Transform
@@ -37,6 +38,9 @@ class Ensemble(Forecaster):
         Forecasters, each `{"name", "params"}`; 1 or more.
     loss
         What the weights minimise: `absolute` errors, as WAPE counts them, or `squared`.
+    by_step
+        Whether each step ahead has weights of its own: some models are best at the first steps, others at the last.
+        A step by itself has few errors to learn from: wants hundreds of validation windows.
 
     Attributes
     ----------
@@ -53,7 +57,12 @@ class Ensemble(Forecaster):
     tags: ClassVar[Tags] = Tags(known_future=True, past_covariates=True, static=True)
 
     def __init__(
-        self, *, features: Sequence[Part] = (), members: Sequence[Part] = (), loss: Loss = "absolute"
+        self,
+        *,
+        features: Sequence[Part] = (),
+        members: Sequence[Part] = (),
+        loss: Loss = "absolute",
+        by_step: bool = False,
     ) -> None:
         if not members:
             raise ConfigError("'ensemble' needs members: got none, expected 1 or more", parameter="members")
@@ -62,6 +71,7 @@ class Ensemble(Forecaster):
         self.features: tuple[Transform, ...] = _build(features, TRANSFORMS)
         self.members: tuple[Forecaster, ...] = _build(members, MODELS)
         self.loss = loss
+        self.by_step = flag("by_step", by_step)
         self._weights: Floats | None = None
 
     @classmethod
@@ -72,6 +82,7 @@ class Ensemble(Forecaster):
         *,
         columns: tuple[str, ...],
         loss: Loss = "absolute",
+        by_step: bool = False,
     ) -> Self:
         """Return an ensemble of what is fitted already, with equal weights; see `weigh` and `calibrate`.
 
@@ -91,7 +102,7 @@ class Ensemble(Forecaster):
         SignatureMismatch
             A member was fitted for another horizon, other targets or other columns.
         """
-        self = cls(features=_parts(features), members=_parts(members), loss=loss)
+        self = cls(features=_parts(features), members=_parts(members), loss=loss, by_step=by_step)
         self.features, self.members = tuple(features), tuple(members)
         first = self.members[0]
         self._horizon, self._targets, self._columns = first.horizon, first.targets, tuple(columns)
@@ -112,7 +123,8 @@ class Ensemble(Forecaster):
 
     def params(self) -> dict[str, Any]:
         """Return the constructor's arguments, the parts' defaults written out."""
-        return {"features": _parts(self.features), "members": _parts(self.members), "loss": self.loss}
+        parts = {"features": _parts(self.features), "members": _parts(self.members)}
+        return {**parts, "loss": self.loss, "by_step": self.by_step}
 
     @classmethod
     def example_params(cls) -> dict[str, Any]:
@@ -132,10 +144,16 @@ class Ensemble(Forecaster):
 
     @property
     def weights(self) -> Floats:
-        """(M,) not negative, sum to one."""
+        """(M,) not negative, sum to one; the mean over the steps where each has its own."""
+        weights: Floats = self.step_weights.mean(axis=1)
+        return weights
+
+    @property
+    def step_weights(self) -> Floats:
+        """(M, H) of each step, or (M, 1) where all steps share them."""
         if self._weights is None:
             raise NotFittedError(f"'{self.name}' has no weights yet: call fit() first")
-        return self._weights
+        return self._weights.reshape(len(self.members), -1)
 
     def fit_windows(self, train: Windows, validation: Windows | None, runner: Runner | None) -> None:
         """Fit features and members on the training windows, then the weights on the validation windows."""
@@ -174,8 +192,15 @@ class Ensemble(Forecaster):
         points = np.stack([member.predict(inner) for member in self.members])
         unit = np.abs(points.mean(axis=0) - actual).mean(axis=(0, 1))
         unit = np.where(unit > 0, unit, 1.0)
-        flat = (points / unit).reshape(len(points), -1)
-        self._weights = weights_on_simplex(flat, (actual / unit).reshape(-1), loss=self.loss)
+        points, actual = points / unit, actual / unit
+        steps = np.split(np.arange(self.horizon), self.horizon if self.by_step else 1)
+        found = [
+            weights_on_simplex(
+                points[:, :, some].reshape(len(points), -1), actual[:, some].reshape(-1), loss=self.loss
+            )
+            for some in steps
+        ]
+        self._weights = np.stack(found, axis=1)
         self._intervals = None  # they belonged to other weights
         return self
 
@@ -234,8 +259,8 @@ class Ensemble(Forecaster):
     def combine(self, points: Sequence[Floats]) -> Floats:
         """Return (N, H, T): the weighted mean of the members' forecasts, each (N, H, T), in their order."""
         total = np.zeros_like(points[0])
-        for weight, point in zip(self.weights, points, strict=True):
-            total += weight * point
+        for weights, point in zip(self.step_weights, points, strict=True):
+            total += weights[:, None] * point
         return total
 
     def predict_windows(self, context: Windows) -> Floats:
@@ -248,7 +273,7 @@ class Ensemble(Forecaster):
         return {
             "features": [pack(feature) for feature in self.features],
             "members": [pack(member) for member in self.members],
-            "weights": self.weights,
+            "weights": self.step_weights,
         }
 
     def relearn(self, state: State) -> None:

@@ -85,6 +85,30 @@ def test_on_the_validation_windows_it_is_no_worse_than_any_member(loss: Any) -> 
     assert error(model.predict(context)) <= min(error(member.predict(inner)) for member in model.members) + 1e-9
 
 
+def test_each_step_may_have_weights_of_its_own(ensemble: Ensemble) -> None:
+    assert ensemble.step_weights.shape == (3, 1)
+    context, future = parts(ensemble)[1].split(HORIZON)
+    actual = future.select(ensemble.targets)
+    split = Ensemble.of(ensemble.features, ensemble.members, columns=PANEL.schema.names, by_step=True)
+    split.weigh(parts(ensemble)[1])
+    assert split.step_weights.shape == (3, HORIZON)
+    assert split.step_weights.sum(axis=0) == pytest.approx(np.ones(HORIZON))
+    assert split.weights == pytest.approx(split.step_weights.mean(axis=1))
+    points = [member.predict(split.prepare(context)) for member in split.members]
+    for step in range(HORIZON):
+        mean = sum(
+            weight * point[:, step] for weight, point in zip(split.step_weights[:, step], points, strict=True)
+        )
+        np.testing.assert_allclose(split.predict(context)[:, step], mean)
+    unit = np.abs(np.mean(points, axis=0) - actual).mean(axis=(0, 1))
+    whole, each = (np.abs((model.predict(context) - actual) / unit).mean() for model in (ensemble, split))
+    assert each <= whole + 1e-9
+    again = build(MODELS, "ensemble", split.params())
+    again.restore(split.state())
+    assert np.array_equal(again.predict(context), split.predict(context))
+    assert split.take_weights([1, 1, 2]).step_weights.tolist() == [[0.25], [0.25], [0.5]]
+
+
 def test_without_validation_windows_weights_are_equal() -> None:
     model = Ensemble(members=MEMBERS)
     model.fit(parts(model)[0], horizon=HORIZON, targets=("emitted", "used"))
