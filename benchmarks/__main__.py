@@ -18,6 +18,8 @@ BENCHMARKS = {
     "lstm_training": "benchmarks.lstm_training",
     "operations": "benchmarks.operations",
     "two_workers": "benchmarks.two_workers",
+    "nab": "benchmarks.nab",
+    "online_scoring": "benchmarks.online_scoring",
     "quality": "benchmarks.quality",
     "victoria": "benchmarks.victoria",
 }

@@ -1,8 +1,8 @@
 """VUS-PR: the volume under the precision-recall surface, as TSB-AD computes it, in milliseconds.
 
-Paparrizos et al. (2022), Volume Under the Surface: labels are given soft borders of every width up to a period; the
-area under the precision-recall curve is averaged over the widths. Held to the implementation of PyPI's
-`vus` by tests/oracle/test_oracle_vus.py; the curve is read at the same 250 thresholds.
+Paparrizos et al. (2022), Volume Under the Surface: labels are given soft borders of every width up to a period;
+the area under the precision-recall curve is averaged over the widths. Held to the implementation of PyPI's `vus`
+by tests/oracle/test_oracle_vus.py; the curve is read at the same 250 thresholds.
 """
 
 from __future__ import annotations

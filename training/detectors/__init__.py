@@ -7,6 +7,7 @@ DETECTORS: Catalog[Detector] = Catalog(
     "detector",
     {
         "autoencoder": "training.detectors.autoencoder:Autoencoder",
+        "ensemble": "training.detectors.ensemble:DetectorEnsemble",
         "forecast_residual": "training.detectors.forecast_residual:ForecastResidual",
         "isolation_forest": "training.detectors.isolation_forest:IsolationForest",
         "kmeans": "training.detectors.kmeans:KMeans",

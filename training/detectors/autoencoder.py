@@ -33,8 +33,8 @@ class Autoencoder(Subsequences):
     hidden
         Sizes of the layers down to the smallest; the layers up again mirror them.
     normalise
-        `piece`: the smallest number of each piece becomes 0 and the largest 1, so that shapes alone count; `rows`:
-        columns are standardised and their level counts too, which single rows need.
+        `rows`: columns are standardised, and the level of a piece counts as its shape does; `piece`: the smallest
+        number of each piece becomes 0 and the largest 1, so that shapes alone count.
     learning_rate
         Adam's, at the peak of the cycle, for a batch of 32; a batch of B gets it times sqrt(B / 32).
     batch_size
@@ -47,8 +47,8 @@ class Autoencoder(Subsequences):
     References
     ----------
     Sakurada and Yairi (2014), Anomaly Detection Using Autoencoders with Nonlinear Dimensionality Reduction. The
-    autoencoder of TSB-AD has batch normalisation and dropout; ours has neither, so that any number of workers
-    learns the same.
+    autoencoder of TSB-AD has batch normalisation, dropout and pieces from 0 to 1; by default ours has none of
+    these: any number of workers learns the same, and a shift of the level is seen.
     """
 
     name: ClassVar[str] = "autoencoder"
@@ -60,7 +60,7 @@ class Autoencoder(Subsequences):
         window: int | None = 100,
         align: str = "centre",
         hidden: Sequence[int] = (64, 32, 16),
-        normalise: str = "piece",
+        normalise: str = "rows",
         learning_rate: float = 1e-3,
         batch_size: int = 128,
         max_epochs: int = 50,
@@ -79,7 +79,7 @@ class Autoencoder(Subsequences):
     @classmethod
     def example_params(cls) -> dict[str, Any]:
         """Return a small network and few epochs of many steps."""
-        size = {"window": 12, "align": "end", "hidden": (16, 8), "normalise": "rows"}
+        size = {"window": 12, "align": "end", "hidden": (16, 8)}
         return size | {"max_epochs": 8, "batch_size": 32, "learning_rate": 1e-2}
 
     @classmethod

@@ -8,7 +8,7 @@ import numpy as np
 
 from training.core.component import State
 from training.core.detector import DetectorTags
-from training.core.parameters import whole
+from training.core.parameters import one_of, whole
 from training.core.runner import Runner
 from training.core.windows import Floats
 from training.detectors.subsequences import Subsequences
@@ -17,6 +17,8 @@ SMALLEST = 1e-10
 """Added to distances, so that many equal pieces have a finite density: scikit-learn's."""
 ITSELF = 1e-6
 """Share of a piece's length below which a neighbour is the piece itself: products of matrices round as much."""
+FLAT = 1e-12
+"""Spread of a piece, as a share of the column's, below which it stands still."""
 TREE_WIDTH = 15
 """Numbers in a piece up to which a tree finds neighbours faster than a product of matrices."""
 
@@ -34,6 +36,9 @@ class LocalOutlierFactor(Subsequences):
         highest peak of the auto-correlation beyond the first one, as the benchmark has it.
     align
         Which rows a piece's score goes to: `centre`, `cover` or `end`; see `Subsequences`.
+    normalise
+        `piece`: each piece is standardised by itself, so that shapes alone count; `rows`: its level and its size
+        count too. Single rows have no shape: for them it is `rows`.
     neighbours
         That density is measured by, 1 or more; fewer where there are fewer pieces.
 
@@ -46,28 +51,44 @@ class LocalOutlierFactor(Subsequences):
     tags: ClassVar[DetectorTags] = DetectorTags()
     rank = 2
 
-    def __init__(self, *, window: int | None = None, align: str = "centre", neighbours: int = 30) -> None:
+    def __init__(
+        self,
+        *,
+        window: int | None = None,
+        align: str = "centre",
+        normalise: str = "piece",
+        neighbours: int = 30,
+    ) -> None:
         super().__init__(window=window, align=align)
+        self.normalise = one_of("normalise", normalise, ("piece", "rows"))
         self.neighbours = whole("neighbours", neighbours, low=1)
 
     @classmethod
     def example_params(cls) -> dict[str, Any]:
         """Return short pieces."""
-        return {"window": 6, "neighbours": 10}
+        return {"window": 6, "normalise": "rows", "neighbours": 10}
 
     def learn_pieces(self, pieces: Floats, runner: Runner | None) -> State:  # noqa: ARG002 - nothing to iterate
         """Return the pieces, how far each one's last neighbour is, and the density around each."""
-        kept = np.ascontiguousarray(pieces)
+        kept = self._normal(pieces)
         distances, near = self._near(kept, kept)
         reach = distances[:, -1]
         return {"kept": kept, "reach": reach, "density": _density(distances, reach[near])}
 
     def judge_pieces(self, state: State, pieces: Floats) -> Floats:
         """Return (P,) the mean density of the neighbours over the piece's own."""
-        distances, near = self._near(np.asarray(state["kept"]), pieces)
+        distances, near = self._near(np.asarray(state["kept"]), self._normal(pieces))
         own = _density(distances, np.asarray(state["reach"])[near])
         factor: Floats = np.asarray(state["density"])[near].mean(axis=1) / own
         return factor
+
+    def _normal(self, pieces: Floats) -> Floats:
+        if self.normalise == "rows" or self.window == 1:
+            return np.ascontiguousarray(pieces)
+        centred = pieces - pieces.mean(axis=1, keepdims=True)
+        spread = centred.std(axis=1, ddof=1, keepdims=True)
+        normal: Floats = centred / np.where(spread > FLAT, spread, 1.0)
+        return normal
 
     def _near(self, kept: Floats, pieces: Floats) -> tuple[Floats, np.ndarray[Any, Any]]:
         """Return (P, k) distances and numbers of the nearest kept pieces other than the piece itself."""
