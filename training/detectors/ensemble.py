@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from cluster.errors import ConfigError
 from training.core.component import State, build
 from training.core.detector import Detector, DetectorTags
-from training.core.parameters import real
+from training.core.parameters import one_of, real
 from training.core.runner import Runner
 from training.core.windows import Floats, Windows
 
@@ -27,6 +28,32 @@ MOST_SCORES = 20_000
 """Scores kept of each member, evenly spaced by rank, the largest among them."""
 
 
+WEIGHTINGS = ("agreement", "equal")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Say:
+    """How much a member counts for a series, and why.
+
+    Parameters
+    ----------
+    member
+        Name of the detector.
+    weight
+        Share of the whole, 0 to 1.
+    agreement
+        Correlation of its surprise with the mean surprise of the others, over the rows it learned from; None where
+        the member is alone.
+    why
+        In words.
+    """
+
+    member: str
+    weight: float
+    agreement: float | None
+    why: str
+
+
 class DetectorEnsemble(Detector):
     """The weighted mean of its members' surprise: minus the logarithm of how often a score as high was seen at fit.
 
@@ -34,22 +61,31 @@ class DetectorEnsemble(Detector):
     ----------
     members
         `name` and `params` of each detector.
+    weighting
+        Without labels: `agreement` lets a member count, for each series, as much as what surprises it surprises the
+        others too; members that contradict the others do not count. `equal` lets all count the same.
     weights
-        Of the members, 0 or more, in their order; equal when None.
+        Of the members, 0 or more, in their order, for all series, in place of `weighting`.
 
     References
     ----------
     Kriegel et al. (2011), Interpreting and Unifying Outlier Scores; Fisher (1925) for the sum of logarithms. Ours
     goes on above the highest score that was seen, by the logarithm of the excess, so that the stranger of two rows
-    beyond everything known is still the stranger.
+    beyond everything known is still the stranger. Rayana and Akoglu (2016), Less is More: Building Selective
+    Anomaly Ensembles, for agreement as a judge where there are no labels.
     """
 
     name: ClassVar[str] = "ensemble"
     tags: ClassVar[DetectorTags] = DetectorTags(online=True)
 
     def __init__(
-        self, *, members: Sequence[Mapping[str, Any]] = MEMBERS, weights: Sequence[float] | None = None
+        self,
+        *,
+        members: Sequence[Mapping[str, Any]] = MEMBERS,
+        weighting: str = "agreement",
+        weights: Sequence[float] | None = None,
     ) -> None:
+        self.weighting = one_of("weighting", weighting, WEIGHTINGS)
         self.members = [dict(member) for member in members]
         self.weights = None if weights is None else [real("weights", weight, low=0) for weight in weights]
         if not self.members or any(set(member) != {"name", "params"} for member in self.members):
@@ -63,9 +99,10 @@ class DetectorEnsemble(Detector):
 
     @classmethod
     def example_params(cls) -> dict[str, Any]:
-        """Return two members of different lengths that see no future."""
-        shape = {"name": "sub_pca", "params": {"window": 12, "align": "end"}}
-        return {"members": [shape, {"name": "z_score", "params": {}}], "weights": [1.0, 2.0]}
+        """Return members of different lengths that see no future."""
+        piece = {"window": 12, "align": "end"}
+        shapes = [{"name": name, "params": piece} for name in ("sub_pca", "kmeans")]
+        return {"members": [*shapes, {"name": "z_score", "params": {}}]}
 
     def _made(self) -> list[Detector]:
         from training.detectors import DETECTORS
@@ -83,16 +120,53 @@ class DetectorEnsemble(Detector):
         return max(detector.lookback(member["state"]) for detector, member in pairs)
 
     def learn(self, table: Windows, runner: Runner | None) -> State:
-        """Let each member learn; keep the scores that it gives to what it learned from."""
-        return {"members": [_learned(detector, table, runner) for detector in self._detectors]}
+        """Let each member learn; keep the scores that it gives to what it learned from, and how far they agree."""
+        states = [detector.learn(table, runner) for detector in self._detectors]
+        pairs = zip(self._detectors, states, strict=True)
+        seen = [detector.judge(state, table) for detector, state in pairs]
+        scales = [_scale(scores) for scores in seen]
+        told = np.stack([surprise(scores, scale) for scores, scale in zip(seen, scales, strict=True)])
+        members = [{"state": state, **scale} for state, scale in zip(states, scales, strict=True)]
+        agreement = agreements(told[:, ~np.isnan(told).any(axis=0)])
+        return {"members": members, "agreement": agreement, "weights": self._weights(agreement)}
+
+    def _weights(self, agreement: Floats) -> Floats:
+        """Return (M,) weights with the sum 1."""
+        if self.weights is not None:
+            chosen = np.array(self.weights)
+        elif self.weighting == "agreement" and (agreement > 0).any():
+            chosen = agreement.clip(0)
+        else:
+            chosen = np.ones(len(agreement))
+        shares: Floats = chosen / chosen.sum()
+        return shares
+
+    def says(self, series: str) -> tuple[Say, ...]:
+        """Return how much each member counts for a series, and why, the weightiest first."""
+        state = self.state_of(series)
+        rows = zip(self._detectors, np.asarray(state["weights"]), np.asarray(state["agreement"]), strict=True)
+        told = [self._say(detector.name, float(weight), float(agreed)) for detector, weight, agreed in rows]
+        return tuple(sorted(told, key=lambda say: -say.weight))
+
+    def _say(self, member: str, weight: float, agreed: float) -> Say:
+        if self.weights is not None:
+            why = "its weight was given"
+        elif self.weighting == "equal":
+            why = "all members count the same"
+        elif len(self.members) == 1:
+            why = "it is alone"
+        elif agreed <= 0:
+            why = f"what surprises it does not surprise the others: correlation {agreed:.2f}"
+        else:
+            why = f"what surprises it surprises the others too: correlation {agreed:.2f}"
+        return Say(member=member, weight=weight, agreement=agreed if len(self.members) > 1 else None, why=why)
 
     def judge(self, state: State, table: Windows) -> Floats:
         """Return (R,) the weighted mean surprise of the members that have a score for the row."""
-        surprise = self.surprises(state, table)
-        weights = np.ones(len(surprise)) if self.weights is None else np.array(self.weights)
-        heard = np.where(np.isnan(surprise), 0.0, weights[:, None])
+        told = self.surprises(state, table)
+        heard = np.where(np.isnan(told), 0.0, np.asarray(state["weights"])[:, None])
         with np.errstate(invalid="ignore"):  # no member has a score: 0 / 0 is the NaN that says so
-            scores: Floats = (np.nan_to_num(surprise) * heard).sum(axis=0) / heard.sum(axis=0)
+            scores: Floats = (np.nan_to_num(told) * heard).sum(axis=0) / heard.sum(axis=0)
         if self.causal:
             scores[: self.lookback(state)] = np.nan  # a mean of fewer members would not be on the same scale
         return scores
@@ -103,12 +177,22 @@ class DetectorEnsemble(Detector):
         return np.stack([surprise(detector.judge(member["state"], table), member) for detector, member in pairs])
 
 
-def _learned(detector: Detector, table: Windows, runner: Runner | None) -> State:
-    state = detector.learn(table, runner)
-    seen = detector.judge(state, table)
+def _scale(seen: Floats) -> State:
+    """Return what `surprise` measures a member's scores by."""
     ranked = np.sort(seen[np.isfinite(seen)])
     kept = ranked[np.linspace(0, len(ranked) - 1, min(len(ranked), MOST_SCORES)).astype(np.int64)]
-    return {"state": state, "seen": kept, "excess": float(max(kept[-1] - np.median(kept), 1e-12))}
+    return {"seen": kept, "excess": float(max(kept[-1] - np.median(kept), 1e-12))}
+
+
+def agreements(told: Floats) -> Floats:
+    """Return (M,) the correlation of each member's surprise (M, R) with the mean of the others'; 1 where alone."""
+    count = len(told)
+    if count == 1:
+        return np.ones(1)
+    centred = told - told.mean(axis=1, keepdims=True)
+    others = (centred.sum(axis=0) - centred) / (count - 1)
+    lengths = np.sqrt(np.square(centred).sum(axis=1) * np.square(others).sum(axis=1))
+    return np.where(lengths > 0, (centred * others).sum(axis=1) / np.where(lengths > 0, lengths, 1.0), 0.0)
 
 
 def surprise(scores: Floats, member: State) -> Floats:
