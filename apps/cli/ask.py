@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.markup import escape
 
+from apps.cli.bars import Bars
 from apps.cli.output import JsonOption, console, print_json, print_rows
 from cluster.errors import ConfigError
 from cluster.settings import Settings
@@ -37,7 +38,7 @@ def whatif(
     version: str | None = VERSION,
     timestamp: str = TIMESTAMP,
     series: str | None = SERIES,
-    draws: int = typer.Option(100, min=2, help="Models drawn to say how sure the difference is."),
+    draws: int = typer.Option(100, min=2, help="Models fitted again to say how sure the difference is."),
     range_limit: float = typer.Option(0.25, min=0, help="How far outside a driver's seen range, in its widths."),
     combination_limit: float = typer.Option(
         3.0, min=1, help="How unusual drivers may be together, in usual distances."
@@ -55,15 +56,19 @@ def whatif(
     scenarios = [Scenario.parse(text) for text in scenario]
     fitted = Fitted.open(model, Settings.from_environment(), version=version)
     asked = Situation.load(source, fitted, future=future, timestamp=timestamp, series=series)
-    found = what_if(
-        fitted.forecaster,
-        asked.history,
-        asked.future,
-        scenarios,
-        limits=Limits(range_share=range_limit, combination_ratio=combination_limit),
-        count=draws,
-        seed=seed,
-    )
+    with Bars() as bars:
+        found = what_if(
+            fitted.forecaster,
+            asked.history,
+            asked.future,
+            scenarios,
+            limits=Limits(range_share=range_limit, combination_ratio=combination_limit),
+            count=draws,
+            seed=seed,
+            tell=lambda family, done, count: bars.update(
+                f"fit {family} again", done, count, f"{done} of {count} draws"
+            ),
+        )
     flags = [flag.text() for response in found.responses for flag in response.flags]
     totals = _with_units(found.totals(), fitted.units())
     if output:

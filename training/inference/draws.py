@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from cluster.errors import InsufficientHistoryError, UserError
 from training.core.estimator import Forecaster
 from training.core.windows import Floats, Ints, Windows
 from training.models.ensemble import Ensemble
+
+Tell: TypeAlias = Callable[[str, int, int], None]
 
 COSTLY = "torch"
 """Backend whose loops are too long to be run once a draw."""
@@ -28,7 +31,13 @@ class Samples(Protocol):
         ...
 
 
-def draws(forecaster: Forecaster, context: Windows, *, train: Windows, count: int, seed: int) -> Floats:
+def silent(_what: str, _done: int, _count: int) -> None:
+    """Tell nobody."""
+
+
+def draws(
+    forecaster: Forecaster, context: Windows, *, train: Windows, count: int, seed: int, tell: Tell = silent
+) -> Floats:
     """Return (S, N, H, T): forecasts after N windows by S models that the same history might have led to.
 
     Families with `samples` (the LSTM: Monte-Carlo dropout) draw by themselves, an ensemble draws from each member
@@ -36,7 +45,8 @@ def draws(forecaster: Forecaster, context: Windows, *, train: Windows, count: in
     windows: blocks of origins as long as a window, all series of an origin together, so that neighbours in time and
     what series share stay together; training stops early on the windows left out.
 
-    A member that looks at nothing ahead responds to nothing: its one forecast stands for all its draws.
+    A member that looks at nothing ahead responds to nothing, and one without weight counts for nothing: its one
+    forecast stands for all its draws.
 
     The spread says how far the history leaves the model's parameters open. It does not say whether the family can
     express the truth at all, nor does it contain the noise of what is forecast. Block resampling is known to be a
@@ -52,6 +62,8 @@ def draws(forecaster: Forecaster, context: Windows, *, train: Windows, count: in
         Windows of `context + horizon` rows and the forecaster's columns, to resample from.
     count, seed
         S, and the seed of all draws.
+    tell
+        Is told a family's name, how often it was fitted again, and how often it will be.
 
     Raises
     ------
@@ -73,21 +85,23 @@ def draws(forecaster: Forecaster, context: Windows, *, train: Windows, count: in
         for feature in forecaster.features:
             seen = feature.transform(seen)
         points = [
-            draws(member, inner, train=seen, count=count, seed=seed)
-            if member.known
+            draws(member, inner, train=seen, count=count, seed=seed, tell=tell)
+            if member.known and weights.any()
             else np.broadcast_to(member.predict(inner), (count, *_shape(forecaster, context)))
-            for member in forecaster.members
+            for member, weights in zip(forecaster.members, forecaster.step_weights, strict=True)
         ]
         flat = forecaster.combine([each.reshape(-1, *each.shape[2:]) for each in points])
         return flat.reshape(count, *_shape(forecaster, context))
-    return _refitted(forecaster, context, train, count, seed)
+    return _refitted(forecaster, context, train=train, count=count, seed=seed, tell=tell)
 
 
 def _shape(forecaster: Forecaster, context: Windows) -> tuple[int, int, int]:
     return len(context), forecaster.horizon, len(forecaster.targets)
 
 
-def _refitted(forecaster: Forecaster, context: Windows, train: Windows, count: int, seed: int) -> Floats:
+def _refitted(
+    forecaster: Forecaster, context: Windows, *, train: Windows, count: int, seed: int, tell: Tell
+) -> Floats:
     if forecaster.tags.backend == COSTLY:
         raise UserError(
             f"'{forecaster.name}' cannot say how sure it is of a response: it has no samples of its own and takes "
@@ -104,7 +118,8 @@ def _refitted(forecaster: Forecaster, context: Windows, train: Windows, count: i
         )
     blocks, rng = _Blocks(train), np.random.default_rng(seed)
     drawn = []
-    for _ in range(count):
+    for done in range(count):
+        tell(forecaster.name, done, count)
         picked, rest = blocks.draw(rng)
         model = type(forecaster)(**forecaster.params())
         model.fit(
@@ -115,6 +130,7 @@ def _refitted(forecaster: Forecaster, context: Windows, train: Windows, count: i
             validation=train[rest] if len(rest) else None,
         )
         drawn.append(model.predict(context))
+    tell(forecaster.name, count, count)
     out = np.stack(drawn)
     if count > 1 and len(context) and not np.ptp(out, axis=0).any():
         raise UserError(

@@ -17,7 +17,7 @@ from training.core.prediction import Prediction, check_levels
 from training.core.schema import Schema
 from training.core.validation import ID, TIME, check_values
 from training.core.windows import Floats, Windows
-from training.inference.draws import draws
+from training.inference.draws import Tell, draws, silent
 from training.inference.evidence import Evidence, Extrapolation, Limits, judge_all
 from training.inference.scenarios import Scenario, check_names
 
@@ -125,6 +125,7 @@ def what_if(
     limits: Limits | None = None,
     count: int = DRAWS,
     seed: int = 0,
+    tell: Tell = silent,
 ) -> ScenarioResult:
     """Forecast several scenarios against one baseline.
 
@@ -152,6 +153,8 @@ def what_if(
         How far beyond the history a scenario may go.
     count, seed
         Models drawn, 2 or more, and the seed of all draws.
+    tell
+        As in `draws`.
 
     Raises
     ------
@@ -177,7 +180,7 @@ def what_if(
     shape = (len(changed) + 1, len(context), forecaster.horizon, len(forecaster.targets))
     points = forecaster.predict(batch).reshape(shape)
     train = history.windows(forecaster.context + forecaster.horizon)
-    drawn = draws(forecaster, batch, train=train, count=count, seed=seed).reshape(count, *shape)
+    drawn = draws(forecaster, batch, train=train, count=count, seed=seed, tell=tell).reshape(count, *shape)
     forecasts = [
         forecaster.describe(each, point, forecaster.horizon, levels)
         for each, point in zip([context, *changed], points, strict=True)
