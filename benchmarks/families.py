@@ -54,6 +54,7 @@ def judge(
     features: Sequence[Part] = (),
     seed: int = 0,
     apart: Sequence[str] = (),
+    every: int = 1,
 ) -> Judged:
     """Return errors on the last 15 % of the time line, every origin, of models fitted on the first 70 %.
 
@@ -70,6 +71,8 @@ def judge(
         Of all members.
     apart
         Members that are judged, and left out of the ensemble.
+    every
+        Weights are found on every so-many-th origin of the validation part; the test part is judged on all.
     """
     split = chronological_split(panel)
     models = {label: build(MODELS, name, _seeded(name, params, seed)) for label, (name, params) in members.items()}
@@ -84,7 +87,7 @@ def judge(
     fit_s = {label: _fit(model, inner, split, asked) for label, model in models.items()}
     inside = [model for label, model in models.items() if label not in apart]
     ensemble = Ensemble.of(transforms, inside, columns=raw.columns, by_step=True)
-    ensemble.weigh(_between(raw, horizon, split.validation_start, split.test_start))
+    ensemble.weigh(_between(raw, horizon, split.validation_start, split.test_start)[slice(None, None, every)])
     return _judged(ensemble, models, _between(raw, horizon, split.test_start, None), apart, fit_s)
 
 
