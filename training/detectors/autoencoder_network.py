@@ -72,7 +72,9 @@ class Reconstruction(Training):
 def train_autoencoder(run: Run, job: dict[str, Any]) -> State:
     """Train on the pieces `job["table"]`, here or on many workers; see `training.distributed.loop`."""
     training = Reconstruction(run, job)
-    training.resume(run.resumed())
+    state = run.resumed()
+    if state is not None:
+        training.resume(state)
     while not training.finished:
         metrics = training.train_epoch()
         run.report(training.epoch, metrics, training.checkpoint() if run.rank == 0 else None)
