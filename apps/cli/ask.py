@@ -76,10 +76,10 @@ def whatif(
     if as_json:
         print_json({"model": fitted.name, "totals": _records(totals), "extrapolations": flags})
         return
-    steps = fitted.forecaster.horizon
-    print_rows(
-        _records(totals), title=f"Differences from the baseline over {steps} steps, by {fitted.name}", empty=""
-    )
+    console.print(f"Differences from the baseline over {fitted.span()}, by {escape(fitted.name)}", soft_wrap=True)
+    for (name, target, measured), rows in totals.groupby(["scenario", "target", "unit"], sort=False):
+        shown = [_difference(row) for row in _records(rows)]
+        print_rows(shown, title=f"\n{name}: {target} in {measured}, all steps together", empty="")
     for text in flags:
         console.print(f"[yellow]beyond what was seen:[/] {escape(text)}", soft_wrap=True)
     _say_written(output)
@@ -125,12 +125,41 @@ def explain(
         print_json({"model": fitted.name, "exact": found.exact, "factors": _records(totals)})
         return
     how = "exact" if found.exact else f"sampled, {pairs} pairs of orders"
-    print_rows(
-        _records(totals),
-        title=f"What made the next {fitted.forecaster.horizon} steps, by {fitted.name} ({how})",
-        empty="No driver moves this forecast.",
-    )
+    console.print(f"What made the next {fitted.span()}, by {escape(fitted.name)} ({how})", soft_wrap=True)
+    steps, place = fitted.forecaster.horizon, {name: n for n, name in enumerate(found.ids)}
+    for (name, target, measured), rows in totals.groupby([ID, "target", "unit"], sort=False):
+        usual, point = (
+            float(values[place[str(name)], :, found.targets.index(str(target))].mean())
+            for values in (found.base, found.point)
+        )
+        title = f"\n{name}: {target} is usually {usual:.4g} {measured}; here {point:.4g} on average, because of"
+        shown = [_factor(row, steps, exact=found.exact) for row in _records(rows)]
+        print_rows(shown, title=title, empty="No driver moves this forecast.")
     _say_written(output)
+
+
+def _difference(row: dict[str, Any]) -> dict[str, Any]:
+    """Return one series' answer to a scenario as a person reads it."""
+    ends = {float(name[1:]): row[name] for name in row if name.startswith("q0.")}
+    low, high, base = min(ends), max(ends), row["baseline"]
+    return {
+        "series": row["series_id"],
+        "baseline": base,
+        "difference": f"{row['difference']:+.4g}",
+        "change": f"{row['difference'] / abs(base):+.1%}" if base else "",
+        f"{high - low:.0%} interval": f"{ends[low]:+.4g} .. {ends[high]:+.4g}",
+        "evidence": "beyond it" if row["extrapolates"] else "as seen",
+    }
+
+
+def _factor(row: dict[str, Any], steps: int, *, exact: bool) -> dict[str, Any]:
+    """Return one driver's part as a person reads it: the mean of the steps, in the target's unit."""
+    told = {
+        "driver": row["driver"],
+        "adds on average": f"{row['contribution'] / steps:+.4g}",
+        "share of all that moved it": f"{row['share']:.1%}",
+    }
+    return told if exact else told | {"standard error": row["standard_error"] / steps}
 
 
 def _say_written(output: Path | None) -> None:

@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from training.core.panel import Panel
     from training.evaluation.selection import Choice, Selection
 
+NAMES = {
+    "family": "family",
+    "error": "error",
+    "+-": "+-",
+    "behind": "behind",
+    "won": "beat the best on",
+    "weight": "weight",
+}
+"""What a choice's row calls a figure -> what a person is told; the best itself is compared with the second."""
+
 
 def select(
     source: str = SOURCE,
@@ -80,12 +90,17 @@ def select(
 def _print(choice: Choice, selection: Selection) -> None:
     title = (
         f"\n{choice.group}: {len(choice.series)} series, {choice.forecasts} forecasts of {selection.horizon} steps "
-        f"each, {selection.first} to {selection.last}; {selection.measure.upper()}"
+        f"each, asked from {_minute(selection.first)} to {_minute(selection.last)}"
     )
-    rows: list[dict[str, Any]] = [{key: row[key] for key in row if key != "group"} for row in choice.rows()]
+    names = NAMES | {"error": selection.measure.upper()}
+    rows: list[dict[str, Any]] = [{names[key]: row[key] for key in names if key in row} for row in choice.rows()]
     print_rows(rows, title=title, empty=f"{title}: nothing to compare")
     for reason in choice.reasons:
         console.print(f"  - {reason}", soft_wrap=True)
+
+
+def _minute(time: str) -> str:
+    return time[:16].replace("T", " ")
 
 
 def _register(line: Line, panel: Panel, selection: Selection) -> list[dict[str, Any]]:

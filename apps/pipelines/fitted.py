@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from apps.pipelines.source import load_rows
+from apps.reports.words import steps_in_words
 from cluster.registry.version import SemanticVersion
 from cluster.settings import Settings
 from training.core.artifact import load_artifact
@@ -59,6 +60,10 @@ class Fitted:
             forecaster, manifest = load_artifact(registry.fetch(found, Path(folder) / "artifact"), MODELS)
         name = f"{found.name} {found.version}"
         return cls(name=name, forecaster=forecaster, schema=Schema.from_json(manifest.schema))
+
+    def span(self) -> str:
+        """Return the horizon in words, such as `24 hours`."""
+        return steps_in_words(self.forecaster.horizon, self.schema.frequency)
 
     def units(self) -> dict[str, str]:
         """Return target -> unit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -60,9 +61,12 @@ def test_whatif_prints_differences_and_writes_steps(
     asked = ["--scenario", UP, "--scenario", "green: renewable_kwh=0.5*energy_kwh"]
     result = shell.invoke(app, ["whatif", str(artifact), str(source), *asked, *rest])
     assert result.exit_code == 0, result.output
-    assert "Differences from the baseline over 7 steps" in result.output
+    assert "fit ridge again            done  10 of 10 draws" in result.stderr
+    assert "Differences from the baseline over 7 days, by" in result.stdout
+    assert "green: scope2 in tCO2e, all steps together" in result.stdout
+    assert re.search(r"site-001 +\u2502 \d+\.?\d* +\u2502 -\d+\.?\d* +\u2502 -\d+\.\d%", result.stdout)
     result = shell.invoke(app, ["whatif", str(artifact), str(source), *asked, *rest, "--json"])
-    totals = pd.DataFrame(json.loads(result.output)["totals"])
+    totals = pd.DataFrame(json.loads(result.stdout)["totals"])
     assert len(totals) == 2 * 2 * 3
     assert set(totals["unit"]) == {"tCO2e"}
     green = totals[(totals["scenario"] == "green") & (totals["target"] == "scope2")]
@@ -93,7 +97,11 @@ def test_explain_ranks_drivers_and_samples_where_asked(shell: CliRunner, artifac
     base = ["explain", str(artifact), str(source), "--series", "series_id"]
     result = shell.invoke(app, [*base, "--top", "2"])
     assert result.exit_code == 0, result.output
+    assert "What made the next 7 days, by" in result.output
     assert "(exact)" in result.output
+    assert re.search(r"site-002: scope3 is usually [\d.]+ tCO2e; here [\d.]+ on average", result.output)
+    assert "standard error" not in result.output
+    assert "standard error" in shell.invoke(app, [*base, "--sampled", "--pairs", "4"]).output
     more = ["--group", "power=energy_kwh,renewable_kwh", "--sampled", "--pairs", "4", "--json"]
     found = json.loads(shell.invoke(app, [*base, *more]).output)
     assert found["exact"] is False
