@@ -22,6 +22,7 @@ from training.models.ensemble import Ensemble
 from training.models.lstm import LSTM
 from training.models.ridge import Ridge
 from training.models.seasonal_naive import SeasonalNaive
+from training.models.xgboost_trees import XGBoost
 
 HORIZON = 7
 KNOWN = (
@@ -154,6 +155,26 @@ def test_the_lstm_answers_with_its_own_draws_and_only_members_that_look_ahead_ma
     np.testing.assert_allclose(found.responses[0].values, 0.5 * alone.responses[0].values, rtol=1e-4, atol=1e-4)
     assert np.ptp(alone.responses[0].values, axis=-1).min() > 0
     assert schema.known_names == KNOWN
+
+
+def test_a_member_without_weight_is_not_fitted_again_and_progress_is_told(known_world: World) -> None:
+    history, split = known_world.history, chronological_split(known_world.history)
+    ridge = {"window": 7, "covariates": True}
+    costly = {"name": "xgboost", "params": {**XGBoost.example_params(), "window": 7}}
+    ensemble = Ensemble(members=[{"name": "ridge", "params": ridge}, costly])
+    ensemble.fit_panel(history, horizon=HORIZON, split=split)
+    assert all(member.known for member in ensemble.members)
+    told: list[tuple[str, int, int]] = []
+
+    def asked(weights: list[float]) -> set[str]:
+        told.clear()
+        ensemble.take_weights(weights).calibrate(history.windows(ensemble.context + HORIZON))
+        what_if(ensemble, history, known_world.future, [UP], count=3, tell=lambda *said: told.append(said))
+        return {family for family, _, _ in told}
+
+    assert asked([1, 1]) == {"ridge", "xgboost"}
+    assert asked([1, 0]) == {"ridge"}
+    assert told == [("ridge", done, 3) for done in range(4)]
 
 
 def test_models_that_cannot_answer_say_so(known_world: World) -> None:
