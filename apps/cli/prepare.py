@@ -27,6 +27,7 @@ DONE = {
     "mean kept": "the mean of each kept",
 }
 """What a finding says was done -> how a person is told."""
+LEAST_SHARE = 1e-4
 MOST_ROWS = 30
 """Findings and features that are printed; files and --json have all."""
 
@@ -255,7 +256,8 @@ def _line(row: dict[str, Any], *, several: bool) -> str:
     run = f", {row['longest run']} in a row at most" if (row["longest run"] or 0) > 1 else ""
     when = f"on {row['first']}" if row["first"] == row["last"] else f"{row['first']} to {row['last']}"
     place = f"{', '.join(where)}: " if where else ""
-    return f"  {row['what']:<10} {place}{row['count']:,} {cells} ({row['share']:.2%}){run}, {when}: {row['done']}"
+    share = f"{row['share']:.2%}" if row["share"] >= LEAST_SHARE else f"below {LEAST_SHARE:.2%}"
+    return f"  {row['what']:<10} {place}{row['count']:,} {cells} ({share}){run}, {when}: {row['done']}"
 
 
 def _shown(judged: JudgedFeatures) -> list[dict[str, Any]]:

@@ -34,8 +34,8 @@ LEAST_HISTORY = 24
 RANKS = {"a good one, 10 % are better": 0.1, "the median": 0.5, "a bad one, 10 % are worse": 0.9}
 MARKED = 40
 """Points that are few enough to be marked each."""
-SMOOTHED = 20
-"""A curve over time is smoothed by this part of its length."""
+SMOOTHED, LEAST_SMOOTHED = 20, 10
+"""A curve over time is smoothed by this part of its length, and by so many points at least."""
 _LOWEST = 0.84
 """Coverage is drawn down to this, or to the lowest there is: the same scale for most reports."""
 
@@ -123,7 +123,7 @@ def errors_by_origin(test: Backtest, target: str, *, unit: str, naive_mae: float
     test = of_target(test, target)
     times, place = np.unique(test.origins, return_inverse=True)
     by_time = np.bincount(place, weights=errors_of(test)) / np.bincount(place)
-    rolled = max(1, len(times) // SMOOTHED)
+    rolled = max(LEAST_SMOOTHED, len(times) // SMOOTHED) if len(times) > MARKED else 1
     middle = times[rolled // 2 : rolled // 2 + len(times) - rolled + 1]
     figure, (above, below) = figure_of(2, row_height_in=2.6, title=title)
     _errors(above, times, by_time, middle, rolled)

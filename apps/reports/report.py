@@ -20,6 +20,7 @@ from training.evaluation.backtest import Backtest
 from training.evaluation.coverage import StepCoverage
 from training.evaluation.scorecard import Scorecard
 
+ROLES = {"past": "past", "known": "known ahead", "static": "static"}
 MOST_TARGETS = 6
 """Targets that get pictures of their own."""
 
@@ -155,9 +156,11 @@ class VersionReport:
             if begin < stop
         ]
         columns = [
-            {"column": each.name, "role": role, "unit": each.unit, "range": each.range_text()}
-            for role, group in (("target", self.panel.schema.targets), ("covariate", self.panel.schema.covariates))
-            for each in group
+            {"column": each.name, "role": role, "range": each.range_text()}
+            for role, each in (
+                *(("target", each) for each in self.panel.schema.targets),
+                *((ROLES[each.role], each) for each in self.panel.schema.covariates),
+            )
         ]
         return [
             Table.of("The table", facts),
