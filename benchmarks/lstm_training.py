@@ -6,10 +6,10 @@ course of `COURSE`. Layers, sizes, data and parts are the same: gas turbine, NOX
 ahead; the loss is the mean squared error over the same validation windows, in units of the variance of NOX in the
 training part.
 
-`anchored` forecasts the difference from the window's mean, as `LSTM` does by default: the layers are those of the
-usual loop, what enters and leaves them is shifted. `same_net` does without: the very same function class, so that
-the loop alone makes the difference. `anchored_float32` does without bfloat16, for processors that lack it. The
-baseline's clock stands still while it computes its validation loss; ours runs on.
+`same_net` is the very same network and loss, so that the loop alone makes the difference: first weights, data path,
+batches, steps. `same_net_float32` does without bfloat16, for processors that lack it. `anchored` forecasts the
+difference from the window's mean, as `LSTM` does by default. Both clocks run on while validation losses are
+computed. Course and first weights were chosen on seeds 0 to 2; further seeds confirm them.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from training.models.lstm import LSTM
 
 TARGET, WINDOW, HORIZON = "NOX", 30, 24
 EPOCHS = 3
-COURSE: dict[str, Any] = {"max_epochs": 8, "stride": 8, "batch_size": 128, "learning_rate": 1.5e-3}
-"""Short epochs, each of an eighth of the windows, in batches that the processor likes."""
+COURSE: dict[str, Any] = {"max_epochs": 8, "stride": 8, "batch_size": 64, "learning_rate": 2.1e-3}
+"""Short epochs, each of an eighth of the windows: each is visited once."""
 VARIANTS: dict[str, dict[str, Any]] = {
+    "same_net": {"anchor": "none"},
+    "same_net_float32": {"anchor": "none", "precision": "float32"},
     "anchored": {},
-    "same_net": {"anchor": "none", "stride": 4},
-    "anchored_float32": {"precision": "float32"},
 }
 Curve = list[tuple[float, float, float]]
 """Seconds, processor seconds and validation loss after each epoch."""
@@ -98,20 +98,18 @@ def usual_loop(seed: int) -> Curve:
     net = UsualNet(len(train.columns))
     adam = torch.optim.Adam(net.parameters(), lr=1e-3)
     curve: Curve = []
-    spent_s = spent_cpu_s = 0.0
+    began, began_cpu = time.perf_counter(), time.process_time()
     for _ in range(EPOCHS):
-        began, began_cpu = time.perf_counter(), time.process_time()
         net.train()
         for context, future in DataLoader(samples, batch_size=32, shuffle=True):
             adam.zero_grad()
             nn.functional.mse_loss(net(context), future).backward()  # type: ignore[no-untyped-call]  # torch's
             adam.step()
-        spent_s += time.perf_counter() - began
-        spent_cpu_s += time.process_time() - began_cpu
         net.eval()
         with torch.no_grad():
             squares = [torch.square(net(past) - ahead) for past, ahead in DataLoader(later, batch_size=1024)]
-        curve.append((spent_s, spent_cpu_s, float(torch.cat(squares).mean())))
+        loss = float(torch.cat(squares).mean())
+        curve.append((time.perf_counter() - began, time.process_time() - began_cpu, loss))
     return curve
 
 

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from training.core.windows import Floats
-from training.distributed.local import LocalRunner
-from training.distributed.loop import CLIP_NORM, WindowTable
+from training.distributed.local import LocalRun, LocalRunner
+from training.distributed.loop import CLIP_NORM, Training, WindowTable
 from training.distributed.plan import TrainingPlan
 from training.models.lstm import train_lstm
-from training.models.lstm_network import build_network
+from training.models.lstm_network import SMALLEST_SPREAD, build_network
+from training.models.lstm_start import PENALTY
 
 CONTEXT, HORIZON, TARGETS = 6, 3, [2, 0]
 
@@ -106,6 +107,14 @@ def plain_twin(weights: dict[str, Any]) -> PlainNet:
     return net
 
 
+def started(work: dict[str, Any]) -> dict[str, Any]:
+    """Return the weights that training begins with."""
+    training = Training(LocalRun(None, None), work, build_network)
+    training.start()
+    weights: dict[str, Any] = training.checkpoint()["weights"]
+    return weights
+
+
 def index_of(work: dict[str, Any], index: int) -> int:
     return int(work["train"][index])
 
@@ -126,8 +135,7 @@ def test_gathered_windows_are_the_plainly_cut_ones() -> None:
 
 def test_loop_takes_the_steps_of_a_plain_loop() -> None:
     work = job()
-    generator = torch.Generator().manual_seed(work["seed"])
-    net = plain_twin(dict(build_network(work["network"], generator).state_dict()))
+    net = plain_twin(started(work))
     names = ("batch_size", "stride", "max_epochs", "learning_rate", "seed")
     plan = TrainingPlan(windows=180, **{name: work[name] for name in names})
     samples = Samples(work["table"], work["train"].tolist())
@@ -150,3 +158,28 @@ def test_loop_takes_the_steps_of_a_plain_loop() -> None:
     np.testing.assert_allclose(ours["validation_losses"], losses, rtol=1e-5)
     for name, value in plain_twin(ours["weights"]).state_dict().items():
         torch.testing.assert_close(value, best[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_training_starts_from_the_ridge_regression_on_untrained_states(shared: bool) -> None:
+    work = job()
+    work["network"] |= {"shared": shared, "dense": 12, "hidden": [7, 6], "anchor": "last", "rescale": True}
+    weights = {name: torch.tensor(np.asarray(value)) for name, value in started(work).items()}
+    network = build_network(work["network"], torch.Generator().manual_seed(0))
+    network.load_state_dict(weights)
+    table = WindowTable(work, torch.device("cpu"))
+    rows, known, future = table.gather(table.starts(np.arange(180), training=True))
+    past = rows[..., TARGETS]
+    level, spread = past[:, -1:], past.std(1, keepdim=True, correction=0) + SMALLEST_SPREAD
+    with torch.no_grad():
+        values = network._values(rows, (past - level) / spread)
+        states = network._recur(values, None).double().numpy()
+        got = ((network(rows, known) - level) / spread).double()
+    wanted = ((future - level) / spread).double()
+    if shared:
+        got, wanted = got.transpose(1, 2), wanted.transpose(1, 2)
+    unit = (states - states.mean(0)) / states.std(0)
+    truth = wanted.reshape(len(unit), -1).numpy()
+    left = unit.T @ unit / len(unit) + PENALTY * np.eye(unit.shape[1])
+    full = unit @ np.linalg.solve(left, unit.T @ (truth - truth.mean(0)) / len(unit)) + truth.mean(0)
+    np.testing.assert_allclose(got.reshape(full.shape).numpy(), full, rtol=1e-3, atol=1e-3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +23,8 @@ CLIP_NORM = 1.0
 EVALUATION_CHUNK = 1024
 """Windows forecast at a time where nothing is learned: some tens of megabytes of activations."""
 
-Build = Callable[[Mapping[str, Any], torch.Generator], nn.Module]
-"""Make a network from `job["network"]`, its first weights drawn from the generator, on the CPU.
-
-`network(rows, known, masks)` maps the past (B, context, C) and what is known ahead (B, horizon, K) to
-(B, horizon, T); dropout is drawn from the masks, and is off where these are None.
-"""
+START_WINDOWS = 4096
+"""Training windows, drawn at random, that a network may look at for its first weights: a short part of an epoch."""
 
 LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "squared": nn.functional.mse_loss,
@@ -52,6 +48,29 @@ class Masks:
 
     generator: torch.Generator
     common: bool = False
+
+
+class Network(nn.Module):
+    """What the loop trains.
+
+    `network(rows, known, masks)` maps the past (B, context, C) and what is known ahead (B, horizon, K) to
+    (B, horizon, T); dropout is drawn from the masks, and is off where these are None.
+    """
+
+    def start(self, windows: Iterable[tuple[Tensor, Tensor]], masks: Masks) -> None:
+        """Set first weights that follow from data, before any is learned; here none do.
+
+        Parameters
+        ----------
+        windows
+            Pasts (B, context, C) and futures (B, horizon, T) of training windows.
+        masks
+            For dropout.
+        """
+
+
+Build = Callable[[Mapping[str, Any], torch.Generator], Network]
+"""Make a network from `job["network"]`, its first weights drawn from the generator, on the CPU."""
 
 
 def train_network(run: Run, job: dict[str, Any], build: Build) -> State:
@@ -83,7 +102,11 @@ def train_network(run: Run, job: dict[str, Any], build: Build) -> State:
         A loss became NaN or infinite.
     """
     training = Training(run, job, build)
-    training.resume(run.resumed())
+    state = run.resumed()
+    if state is None:
+        training.start()
+    else:
+        training.resume(state)
     while not training.finished:
         metrics = training.train_epoch()
         run.report(training.epoch, metrics, training.checkpoint() if run.rank == 0 else None)
@@ -207,10 +230,26 @@ class Training:
             "moments": moments,
         }
 
-    def resume(self, state: State | None) -> None:
+    def start(self) -> None:
+        """Set the first weights that follow from data, the same on all workers."""
+        masks = Masks(generator=torch.Generator(self._device).manual_seed(self._plan.dropout_seed(0)))
+        with self._autocast():
+            self._network.start(self._drawn(), masks)
+        if self._world_size > 1:
+            for parameter in self._network.parameters():
+                dist.broadcast(parameter.detach(), 0)
+        self._best = _copied(self._network)
+
+    def _drawn(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield pasts and futures of some training windows."""
+        chosen = self._plan.sample(START_WINDOWS)
+        for first in range(0, len(chosen), EVALUATION_CHUNK):
+            starts = self._batches.starts(chosen[first : first + EVALUATION_CHUNK], training=True)
+            context, _, future = self._batches.gather(starts)
+            yield context, future
+
+    def resume(self, state: State) -> None:
         """Go on from a checkpoint."""
-        if state is None:
-            return
         self.epoch, self._best_epoch = state["epoch"], state["best_epoch"]
         self._losses = {part: losses.tolist() for part, losses in state["losses"].items()}
         self._network.load_state_dict(_tensors(state["weights"]))

@@ -91,6 +91,11 @@ class TrainingPlan:
         """Return the seed of a worker's dropout masks in an epoch."""
         return int(np.random.SeedSequence([self.seed, 2, epoch, rank]).generate_state(1)[0])
 
+    def sample(self, count: int) -> Ints:
+        """Return up to `count` windows, each at most once, the same for every worker."""
+        chosen: Ints = np.random.default_rng([self.seed, 3]).permutation(self.windows)[:count]
+        return chosen
+
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0 through all epochs."""
         total = self.steps * self.max_epochs

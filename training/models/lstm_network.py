@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from training.distributed.loop import Masks
+from training.distributed.loop import Masks, Network
+from training.models.lstm_start import ridge_head, set_head
 
 SMALLEST_SPREAD = 1e-3
 """Added to a window's spread, in units of the table: a constant window is divided by this, not by zero."""
 
 
-class LSTMNetwork(nn.Module):
+class LSTMNetwork(Network):
     """LSTM layers, each followed by dropout, then a dense layer and the forecast of all steps at once.
 
     Parameters
@@ -89,17 +90,44 @@ class LSTMNetwork(nn.Module):
 
     def forward(self, rows: Tensor, known: Tensor, masks: Masks | None = None) -> Tensor:
         """Return (B, H, T) for rows (B, L, C) and what is known ahead (B, H, K)."""
-        past = rows[..., self._targets]
-        level = self._level(past)
-        past = past - level
-        unit = (past.std(1, keepdim=True, correction=0) + SMALLEST_SPREAD) if self._rescale else None
-        if unit is not None:
-            past = past / unit
+        past, level, unit = self._normalised(rows)
         newest = self._recur(self._values(rows, past), masks)
         out = self._heads(newest, known, len(rows))
         if self.skip is not None:
             out = out + torch.einsum("blt,hl->bht", past, self.skip)
         return (out if unit is None else out * unit) + level
+
+    @torch.no_grad()
+    def start(self, windows: Iterable[tuple[Tensor, Tensor]], masks: Masks) -> None:
+        """Let the head begin as the ridge regression of the futures on the states of the untrained layers.
+
+        Not so where there is a skip, which is linear already; what is known ahead has no say at first.
+        """
+        rank = self.dense.out_features // 2
+        if self.skip is not None or rank == 0:
+            return
+        states, wanted = [], []
+        for rows, future in windows:
+            past, level, unit = self._normalised(rows)
+            states.append(self._recur(self._values(rows, past), masks).float())
+            target = (future - level) if unit is None else (future - level) / unit
+            wanted.append((target.transpose(1, 2) if self._shared else target).reshape(len(states[-1]), -1))
+        newest, truth = torch.cat(states), torch.cat(wanted)
+        if not (newest.isfinite().all() and truth.isfinite().all()):
+            return  # the training loss will be no number either, and the loop tells what that means
+        set_head(self.dense, self.out, ridge_head(newest, truth, rank))
+        if self.ahead is not None:
+            self.ahead.weight.zero_()
+
+    def _normalised(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the targets' past (B, L, T) less its anchor, over its spread; the anchor; the spread, if asked."""
+        past = rows[..., self._targets]
+        level = self._level(past)
+        past = past - level
+        if not self._rescale:
+            return past, level, None
+        unit = past.std(1, keepdim=True, correction=0) + SMALLEST_SPREAD
+        return past / unit, level, unit
 
     def _level(self, past: Tensor) -> Tensor:
         """Return the anchors (B, 1, T)."""
@@ -160,18 +188,25 @@ def drop(values: Tensor, ratio: float, masks: Masks | None) -> Tensor:
 
 
 def build_network(spec: Mapping[str, Any], generator: torch.Generator) -> LSTMNetwork:
-    """Return a network with torch's usual first weights, uniform within 1 / sqrt(fan in), from the generator.
+    """Return a network with its first weights drawn from the generator.
 
-    The biases of single targets and the linear map start from zero.
+    Recurrent weights are orthogonal, gate by gate (Saxe et al. 2014), input weights after Glorot and Bengio (2010),
+    those of the dense layer after He et al. (2015); what is known ahead and recurrent biases keep torch's usual
+    ones, uniform within 1 / sqrt(fan in). Other biases and the linear map start from zero.
     """
     network = LSTMNetwork(**spec)
-    for module in network.modules():
-        fan_in = getattr(module, "hidden_size", None) or getattr(module, "in_features", None)
-        if fan_in:
+    for module in (*network.layers, network.dense, network.out, network.ahead):
+        if isinstance(module, nn.LSTM | nn.Linear):
+            fan_in = module.hidden_size if isinstance(module, nn.LSTM) else module.in_features
             for parameter in module.parameters():
-                bound = 1 / math.sqrt(fan_in)
-                nn.init.uniform_(parameter, -bound, bound, generator=generator)
-    for zero in (network.own, network.skip):
+                nn.init.uniform_(parameter, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
+    for layer in network.layers:
+        for gate in layer.get_parameter("weight_hh_l0").chunk(4):
+            nn.init.orthogonal_(gate, generator=generator)
+        nn.init.xavier_uniform_(layer.get_parameter("weight_ih_l0"), generator=generator)
+    nn.init.kaiming_uniform_(network.dense.weight, nonlinearity="relu", generator=generator)
+    nn.init.xavier_uniform_(network.out.weight, generator=generator)
+    for zero in (network.dense.bias, network.out.bias, network.own, network.skip):
         if zero is not None:
             nn.init.zeros_(zero)
     return network

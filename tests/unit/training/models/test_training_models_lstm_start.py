@@ -1,0 +1,58 @@
+"""The closed-form head: a ridge regression, reduced in rank, that a relu layer carries unchanged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from training.models.lstm_start import PENALTY, ridge_head, set_head
+
+
+def noise(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def plain(states: torch.Tensor, wanted: torch.Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Ridge regression as in a textbook."""
+    unit = ((states - states.mean(0)) / states.std(0, correction=0)).double().numpy()
+    truth = wanted.double().numpy()
+    left = unit.T @ unit + PENALTY * len(unit) * np.eye(unit.shape[1])
+    slopes = np.linalg.solve(left, unit.T @ (truth - truth.mean(0)))
+    found: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = unit @ slopes + truth.mean(0)
+    return found
+
+
+def test_full_rank_is_the_ridge_regression() -> None:
+    states = noise(200, 6, seed=0) * 0.01 + 3
+    wanted = states @ noise(6, 4, seed=1) * 50 + noise(200, 4, seed=2)
+    inner, shift, out, level = ridge_head(states, wanted, rank=4)
+    got = (states @ inner.T + shift) @ out.T + level
+    np.testing.assert_allclose(got.numpy(), plain(states, wanted), rtol=1e-3, atol=1e-2)
+
+
+def test_lower_rank_keeps_the_strongest_direction() -> None:
+    states = noise(300, 6, seed=0)
+    strong, weak = noise(6, 1, seed=1) @ noise(1, 8, seed=2), noise(6, 1, seed=3) @ noise(1, 8, seed=4)
+    inner, shift, out, level = ridge_head(states, states @ (5 * strong + 0.1 * weak), rank=1)
+    got = (states @ inner.T + shift) @ out.T + level
+    truth = plain(states, states @ (5 * strong))
+    assert float(np.square(got.numpy() - truth).mean()) < 0.01 * float(np.square(truth).mean())
+
+
+@pytest.mark.parametrize("dense", [4, 7])
+def test_relu_layer_carries_the_linear_head(dense: int) -> None:
+    states, wanted = noise(100, 5, seed=0), noise(100, 3, seed=1)
+    head = ridge_head(states, wanted, rank=dense // 2)
+    first, last = nn.Linear(5, dense), nn.Linear(dense, 3)
+    set_head(first, last, head)
+    expected = (states @ head.inner.T + head.shift) @ head.out.T + head.level
+    with torch.no_grad():
+        torch.testing.assert_close(last(torch.relu(first(states))), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_states_and_targets_that_stand_still_give_finite_weights() -> None:
+    head = ridge_head(torch.ones(10, 3), torch.full((10, 2), 7.0), rank=2)
+    assert all(part.isfinite().all() for part in head)
+    torch.testing.assert_close(head.level, torch.full((2,), 7.0))
