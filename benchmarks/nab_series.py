@@ -10,6 +10,7 @@ forest is met to the third digit on each file.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from benchmarks.public_data import public_file
+from cluster.errors import ConfigError
 from training.core.panel import Panel
 from training.core.schema import Column, Schema
 from training.core.validation import ID, TIME
@@ -32,7 +34,7 @@ class Watched:
     Parameters
     ----------
     number
-        In TSB-AD-U's list.
+        In TSB-AD-U's evaluation list; None where it is not there.
     file
         Under `anomaly/nab/data`.
     events
@@ -41,10 +43,15 @@ class Watched:
         The first rows, which TSB-AD gives to detectors that learn from usual rows alone: `tr` in its file names.
     """
 
-    number: int
+    number: int | None
     file: str
     events: tuple[tuple[int, int], ...]
     train_rows: int = 1007
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return self.file.rpartition("/")[2].removesuffix(".csv")
 
     def values(self) -> npt.NDArray[np.float64]:
         """Return the values without the first."""
@@ -55,7 +62,7 @@ class Watched:
         """Return the values at even steps, as TSB-AD reads them."""
         values = self.values()
         times = pd.date_range(START, periods=len(values), freq=SCHEMA.frequency)
-        return Panel(pd.DataFrame({ID: f"nab-{self.number}", TIME: times, "value": values}), SCHEMA)
+        return Panel(pd.DataFrame({ID: self.name, TIME: times, "value": values}), SCHEMA)
 
     def labels(self, rows: int) -> npt.NDArray[np.int64]:
         """Return (rows,) 1 where a row is strange."""
@@ -97,3 +104,31 @@ SERIES = (
     Watched(number=24, file="artificialWithAnomaly/art_daily_jumpsup.csv", events=((2787, 3300),)),
     Watched(number=28, file="realAWSCloudwatch/ec2_cpu_utilization_24ae8d.csv", events=((3447, 3877),)),
 )
+
+
+def others() -> list[Watched]:
+    """Return the labelled files that are not in TSB-AD-U's evaluation list, with NAB's own windows as events."""
+    told = json.loads(public_file("anomaly/nab/labels/combined_windows.json").read_text())
+    known = {watched.file for watched in SERIES}
+    wanted = {file: windows for file, windows in told.items() if windows and file not in known}
+    return [
+        Watched(number=None, file=file, events=_events(file, windows))
+        for file, windows in sorted(wanted.items())
+        if public_folder_has(f"anomaly/nab/data/{file}")
+    ]
+
+
+def _events(file: str, windows: list[tuple[str, str]]) -> tuple[tuple[int, int], ...]:
+    """Return half-open ranges [start, end) of rows, by TSB-AD's rule: as indices of the whole file."""
+    times = pd.read_csv(public_file(f"anomaly/nab/data/{file}"), parse_dates=["timestamp"])["timestamp"]
+    ends = [(pd.Timestamp(start), pd.Timestamp(end)) for start, end in windows]
+    return tuple((int((times < start).sum()), int((times < end).sum())) for start, end in ends)
+
+
+def public_folder_has(name: str) -> bool:
+    """Return whether a public file is there."""
+    try:
+        public_file(name)
+    except ConfigError:
+        return False
+    return True

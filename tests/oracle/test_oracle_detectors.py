@@ -7,12 +7,13 @@ import pytest
 
 from training.core.period import autocorrelation
 from training.core.windows import Floats
-from training.detectors.ensemble import agreements, surprise
+from training.detectors.ensemble import surprise
 from training.detectors.isolation_forest import IsolationForest
 from training.detectors.local_outlier_factor import LocalOutlierFactor
 from training.detectors.poly import Poly
 from training.detectors.sub_pca import SubPCA
 from training.detectors.subsequences import cut_pieces, spread
+from training.detectors.weighing import agreements, average_precision
 
 
 @pytest.fixture
@@ -120,3 +121,13 @@ def test_agreement_is_the_correlation_with_the_others() -> None:
     told[3] = 2.0
     plain = [np.corrcoef(told[at], np.delete(told, at, axis=0).mean(axis=0))[0, 1] for at in range(3)]
     assert agreements(told) == pytest.approx([*plain, 0.0])
+
+
+@pytest.mark.parametrize("digits", [9, 0], ids=["distinct", "tied"])
+def test_average_precision_is_scikit_learns(digits: int) -> None:
+    from sklearn.metrics import average_precision_score
+
+    rng = np.random.default_rng(7)
+    strange = rng.random(300) < 0.1
+    scores = np.round(rng.normal(size=300) + strange, digits)
+    assert average_precision(strange, scores) == pytest.approx(average_precision_score(strange, scores))

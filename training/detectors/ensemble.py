@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from cluster.errors import ConfigError
+from cluster.errors import ConfigError, DataError, UnknownNameError
 from training.core.component import State, build
-from training.core.detector import Detector, DetectorTags
+from training.core.detector import Detector, DetectorTags, parts
+from training.core.detector_input import read_table
+from training.core.panel import Panel
 from training.core.parameters import one_of, real
 from training.core.runner import Runner
 from training.core.windows import Floats, Windows
+from training.detectors.weighing import Flags, Say, agreements, average_precision
 
 MEMBERS: tuple[Mapping[str, Any], ...] = (
     {"name": "sub_pca", "params": {}},
@@ -29,29 +31,6 @@ MOST_SCORES = 20_000
 
 
 WEIGHTINGS = ("agreement", "equal")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Say:
-    """How much a member counts for a series, and why.
-
-    Parameters
-    ----------
-    member
-        Name of the detector.
-    weight
-        Share of the whole, 0 to 1.
-    agreement
-        Correlation of its surprise with the mean surprise of the others, over the rows it learned from; None where
-        the member is alone.
-    why
-        In words.
-    """
-
-    member: str
-    weight: float
-    agreement: float | None
-    why: str
 
 
 class DetectorEnsemble(Detector):
@@ -141,25 +120,76 @@ class DetectorEnsemble(Detector):
         shares: Floats = chosen / chosen.sum()
         return shares
 
+    def weigh(self, panel: Panel, strange: Mapping[str, Flags]) -> Self:
+        """Let members count as much as their surprise tells labelled rows apart, series by series.
+
+        A member's weight is what its average precision has above chance, the share of strange rows. Series without
+        labels keep the weights they have.
+
+        Parameters
+        ----------
+        panel
+            Rows of the fitted columns.
+        strange
+            Series id -> (R,) whether each of its rows is strange; both kinds of rows must be there.
+
+        Raises
+        ------
+        DataError
+            Labels do not fit the rows, or are all the same.
+        UnknownNameError
+            A series is not in the panel, or was not fitted.
+        """
+        rows = dict(parts(read_table(panel, self.columns)))
+        for series, flags in strange.items():
+            if series not in rows:
+                raise UnknownNameError.of("series", series, rows)
+            self._states = {**self._states, series: self._weighed(series, rows[series], flags)}
+        return self
+
+    def _weighed(self, series: str, part: Windows, flags: Flags) -> State:
+        state, known = self.state_of(series), np.asarray(flags, dtype=bool)
+        if known.shape != (len(part.rows),) or known.all() or not known.any():
+            raise DataError.at(
+                f"series '{series}': labels cannot weigh detectors",
+                got=f"{known.size} labels, {int(known.sum())} of them strange",
+                expected=f"{len(part.rows)} labels, a row each, some strange and some not",
+                series=series,
+            )
+        ready = self._ready(series, part)
+        told = np.nan_to_num(self.surprises(state, ready))
+        precision = np.array([average_precision(known[-len(ready.rows) :], each) for each in told])
+        above = (precision - known.mean()).clip(0)
+        shares = above / above.sum() if above.any() else np.asarray(state["weights"])
+        return {**state, "weights": shares, "precision": precision, "chance": float(known.mean())}
+
     def says(self, series: str) -> tuple[Say, ...]:
         """Return how much each member counts for a series, and why, the weightiest first."""
         state = self.state_of(series)
-        rows = zip(self._detectors, np.asarray(state["weights"]), np.asarray(state["agreement"]), strict=True)
-        told = [self._say(detector.name, float(weight), float(agreed)) for detector, weight, agreed in rows]
+        told = [self._say(state, at) for at in range(len(self._detectors))]
         return tuple(sorted(told, key=lambda say: -say.weight))
 
-    def _say(self, member: str, weight: float, agreed: float) -> Say:
-        if self.weights is not None:
+    def _say(self, state: State, at: int) -> Say:
+        agreed = float(state["agreement"][at])
+        precision = float(state["precision"][at]) if "precision" in state else None
+        if precision is not None:
+            why = f"on labelled rows its average precision is {precision:.2f}, by chance {state['chance']:.2f}"
+        elif self.weights is not None:
             why = "its weight was given"
         elif self.weighting == "equal":
             why = "all members count the same"
         elif len(self.members) == 1:
             why = "it is alone"
-        elif agreed <= 0:
-            why = f"what surprises it does not surprise the others: correlation {agreed:.2f}"
         else:
-            why = f"what surprises it surprises the others too: correlation {agreed:.2f}"
-        return Say(member=member, weight=weight, agreement=agreed if len(self.members) > 1 else None, why=why)
+            others = "surprises" if agreed > 0 else "does not surprise"
+            why = f"what surprises it {others} the others{' too' if agreed > 0 else ''}: correlation {agreed:.2f}"
+        return Say(
+            member=self._detectors[at].name,
+            weight=float(state["weights"][at]),
+            agreement=agreed if len(self.members) > 1 else None,
+            precision=precision,
+            why=why,
+        )
 
     def judge(self, state: State, table: Windows) -> Floats:
         """Return (R,) the weighted mean surprise of the members that have a score for the row."""
@@ -182,17 +212,6 @@ def _scale(seen: Floats) -> State:
     ranked = np.sort(seen[np.isfinite(seen)])
     kept = ranked[np.linspace(0, len(ranked) - 1, min(len(ranked), MOST_SCORES)).astype(np.int64)]
     return {"seen": kept, "excess": float(max(kept[-1] - np.median(kept), 1e-12))}
-
-
-def agreements(told: Floats) -> Floats:
-    """Return (M,) the correlation of each member's surprise (M, R) with the mean of the others'; 1 where alone."""
-    count = len(told)
-    if count == 1:
-        return np.ones(1)
-    centred = told - told.mean(axis=1, keepdims=True)
-    others = (centred.sum(axis=0) - centred) / (count - 1)
-    lengths = np.sqrt(np.square(centred).sum(axis=1) * np.square(others).sum(axis=1))
-    return np.where(lengths > 0, (centred * others).sum(axis=1) / np.where(lengths > 0, lengths, 1.0), 0.0)
 
 
 def surprise(scores: Floats, member: State) -> Floats:

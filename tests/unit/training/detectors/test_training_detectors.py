@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cluster.errors import ConfigError, InsufficientHistoryError
+from cluster.errors import ConfigError, DataError, InsufficientHistoryError, UnknownNameError
 from training.core.panel import Panel
 from training.core.period import FALLBACK, dominant_period, panel_period
 from training.core.schema import Column, Schema
@@ -127,3 +127,27 @@ def test_any_forecaster_finds_what_it_did_not_expect() -> None:
     got = naive.fit(panel(wave())).score(panel(values)).values
     assert np.isnan(got[:24]).all()
     assert int(np.nanargmax(got)) in (500, 524)
+
+
+def test_labels_decide_the_weights_where_they_exist() -> None:
+    values = wave()
+    values[300:312] += 3.0
+    strange = np.zeros(len(values), dtype=bool)
+    strange[300:312] = True
+    members = [{"name": "z_score", "params": {}}, {"name": "sub_pca", "params": {"window": 24}}]
+    ensemble = DetectorEnsemble(members=members).fit(panel(values)).weigh(panel(values), {"a": strange})
+    best, rest = ensemble.says("a")
+    assert best.member == "z_score"  # a piece of 24 rows is strange before and after the event too
+    assert best.precision is not None
+    assert rest.precision is not None
+    chance = 12 / 600
+    assert best.weight == pytest.approx((best.precision - chance) / (best.precision + rest.precision - 2 * chance))
+    assert best.why == f"on labelled rows its average precision is {best.precision:.2f}, by chance 0.02"
+    again = DetectorEnsemble(members=members)
+    again.restore(ensemble.state())
+    assert again.says("a") == ensemble.says("a")
+    for wrong in (strange[:-1], strange & False, strange | True):
+        with pytest.raises(DataError, match="expected 600 labels, a row each, some strange and some not"):
+            ensemble.weigh(panel(values), {"a": wrong})
+    with pytest.raises(UnknownNameError, match="unknown series 'b'"):
+        ensemble.weigh(panel(values), {"b": strange})
