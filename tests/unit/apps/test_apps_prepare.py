@@ -25,7 +25,8 @@ from cluster.errors import (
     SchemaError,
     UnknownNameError,
 )
-from training.core.schema import Schema
+from training.core.schema import Column, Schema
+from training.data.preparation import Preparation, prepare
 
 ZONE = "Europe/Berlin"
 
@@ -268,3 +269,26 @@ def test_a_shipped_schema_loses_what_is_dropped() -> None:
 def test_spans_in_words(count: int, frequency: str, words: str) -> None:
     assert steps_in_words(count, frequency) == words
     assert step_in_words("h") == "hour"
+
+
+def test_holidays_are_of_the_local_date_on_either_clock(shell: CliRunner, tmp_path: Path) -> None:
+    source = saved(meter(), tmp_path)
+    marked = []
+    for clock in ("utc", "standard"):
+        out = tmp_path / f"{clock}.parquet"
+        more = ("--zone", ZONE, "--clock", clock, "--country", "DE", "--out", str(out))
+        assert shell.invoke(app, asked(source, *more)).exit_code == 0
+        marked.append(pd.read_parquet(out))
+    utc, standard = marked
+    assert (standard["timestamp"] - utc["timestamp"] == pd.Timedelta(hours=1)).all()
+    assert utc["holiday"].tolist() == standard["holiday"].tolist()
+    assert utc.loc[utc["holiday"] == 1, "timestamp"].min() == pd.Timestamp("2023-10-02 22:00")
+
+
+def test_times_that_name_their_offset_as_text_are_moved_once() -> None:
+    frame = meter(days=20)
+    times = pd.date_range("2023-09-01", periods=len(frame), freq="h", tz=ZONE)
+    schema = Schema(name="m", frequency="h", season_length=24, targets=(Column(name="kwh"),))
+    texts = frame.assign(timestamp=times.map(pd.Timestamp.isoformat).astype(object))
+    moved = prepare(texts, schema, Preparation(zone=ZONE)).panel.frame["timestamp"]
+    assert (moved.to_numpy() == times.tz_convert("UTC").tz_localize(None).to_numpy()).all()
