@@ -214,9 +214,10 @@ def _around(difference: Floats, drawn: Floats) -> Floats:
 def _check_known(forecaster: Forecaster, scenario: Scenario) -> None:
     for column in scenario.columns:
         if column not in forecaster.known:
+            instead = "change one of these, or " if forecaster.known else ""
             raise UserError(
                 f"scenario '{scenario.name}' changes '{column}', which '{forecaster.name}' ignores over the "
-                f"horizon: it looks ahead at {', '.join(forecaster.known) or 'nothing'}; change one of these, or "
+                f"horizon: it looks ahead at {', '.join(forecaster.known) or 'nothing'}; {instead}"
                 f"train a model with '{column}' known ahead",
                 scenario=scenario.name,
                 column=column,
