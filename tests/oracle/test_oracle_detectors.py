@@ -11,6 +11,7 @@ from training.detectors.ensemble import surprise
 from training.detectors.isolation_forest import IsolationForest
 from training.detectors.local_outlier_factor import LocalOutlierFactor
 from training.detectors.poly import Poly
+from training.detectors.series2graph import RAYS, cross
 from training.detectors.sub_pca import SubPCA
 from training.detectors.subsequences import cut_pieces, spread
 from training.detectors.weighing import agreements, average_precision
@@ -131,3 +132,39 @@ def test_average_precision_is_scikit_learns(digits: int) -> None:
     strange = rng.random(300) < 0.1
     scores = np.round(rng.normal(size=300) + strange, digits)
     assert average_precision(strange, scores) == pytest.approx(average_precision_score(strange, scores))
+
+
+def plain_crossings(path: Floats) -> list[tuple[int, int, float]]:
+    found = []
+    for step in range(1, len(path)):
+        before, after = path[step - 1], path[step]
+        own = []
+        for ray in range(RAYS):
+            angle = 2 * np.pi * ray / RAYS
+            along = np.array([np.cos(angle), np.sin(angle)])
+            # before + share * (after - before) = radius * along
+            share, minus = np.linalg.solve(np.stack([after - before, -along], axis=1), -before)
+            if 0 < share <= 1 and minus > 0:
+                own.append((share, step, ray, minus))
+        found += [(step, ray, radius) for _, step, ray, radius in sorted(own)]
+    return found
+
+
+def test_crossings_are_where_lines_meet() -> None:
+    path = np.random.default_rng(8).normal(size=(60, 2)).cumsum(axis=0)
+    got = cross(path)
+    plain = plain_crossings(path)
+    assert list(zip(got.step.tolist(), got.ray.tolist(), strict=True)) == [(step, ray) for step, ray, _ in plain]
+    assert got.radius == pytest.approx([radius for *_, radius in plain])
+
+
+def test_edges_are_counted_and_unknown_ones_weigh_nothing() -> None:
+    from training.detectors.series2graph import _edges, _weights
+
+    visited = np.array([0, 1, 2, 0, 1, 3, 0, 1, 2])
+    state = {**_edges(visited), "first": np.array([0, 4])}
+    neighbours = {0: {1, 2, 3}, 1: {0, 2, 3}, 2: {0, 1}, 3: {0, 1}}
+    steps = list(zip(visited[:-1].tolist(), visited[1:].tolist(), strict=True))
+    asked = np.array([0, 1, 3, 2, 0])
+    pairs = zip(asked[:-1].tolist(), asked[1:].tolist(), strict=True)
+    assert _weights(state, asked).tolist() == [steps.count(pair) * (len(neighbours[pair[0]]) - 1) for pair in pairs]

@@ -14,6 +14,7 @@ DETECTORS: Catalog[Detector] = Catalog(
         "local_outlier_factor": "training.detectors.local_outlier_factor:LocalOutlierFactor",
         "moving_average": "training.detectors.moving_average:MovingAverage",
         "poly": "training.detectors.poly:Poly",
+        "series2graph": "training.detectors.series2graph:Series2Graph",
         "sub_pca": "training.detectors.sub_pca:SubPCA",
         "z_score": "training.detectors.z_score:ZScore",
     },
