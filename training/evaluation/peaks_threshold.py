@@ -8,6 +8,7 @@ from collections import deque
 
 import numpy as np
 
+from cluster.errors import NotFittedError
 from training.core.component import State
 from training.core.parameters import whole
 from training.core.windows import Floats
@@ -134,7 +135,8 @@ class PeaksThreshold(Threshold):
 
     @property
     def _fitted(self) -> ParetoTail:
-        assert self._tail is not None, "learn or relearn ran before"  # noqa: S101 - for the type checker
+        if self._tail is None:
+            raise NotFittedError(f"threshold '{self.name}' is not fitted: call fit() first")
         return self._tail
 
     def tail(self, scores: Floats) -> Floats:

@@ -1,0 +1,196 @@
+"""From rows and scores of a series to few, explained, ranked alarms."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from apps.anomaly.event import Event
+from apps.anomaly.event_types import types_of
+from apps.anomaly.evidence import FACTORS, Evidence, gather
+from apps.anomaly.feedback import Feedback
+from apps.anomaly.impact import Impact, impacts
+from apps.anomaly.quiet import REPEAT_S, Maintenance, quieted
+from apps.anomaly.rulebook import RuleBook, default_book
+from apps.anomaly.severity import Rating, rate
+from apps.anomaly.similar import embed, nearest
+from apps.anomaly.usual import Usual, table_of
+from cluster.errors import DataError, SchemaError
+from training.core.panel import Panel
+from training.core.windows import Floats, Times
+from training.evaluation.alarm_budget import runs
+from training.evaluation.threshold import Reading, Threshold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Triage:
+    """The alarms of one series.
+
+    Parameters
+    ----------
+    usual
+        What is usual for it.
+    threshold
+        Fitted on scores of the same detector; it learns as rows come.
+    book
+        What to do when.
+    feedback
+        Where events are remembered and judged; None remembers nothing.
+    maintenance
+        Times in which nobody is told.
+    repeat_s
+        Quiet after an alarm of the same kind, seconds.
+    """
+
+    usual: Usual
+    threshold: Threshold
+    book: RuleBook = field(default_factory=default_book)
+    feedback: Feedback | None = None
+    maintenance: Sequence[Maintenance] = ()
+    repeat_s: float = REPEAT_S
+
+    def examine(
+        self, panel: Panel, scores: Floats, *, contributions: Floats | None = None, told: Sequence[Event] = ()
+    ) -> tuple[Event, ...]:
+        """Return the events of new rows, in order of time; the threshold learns, the feedback remembers.
+
+        Parameters
+        ----------
+        panel
+            One series with the columns that `usual` knows.
+        scores
+            (N,) one a row, NaN where a row could not be judged.
+        contributions
+            (N, C) the detector's own parts of each score, by column; None takes the columns' deviations.
+        told
+            Alarms before these rows, for repeats.
+
+        Raises
+        ------
+        SchemaError
+            A column is missing, unknown, or not of numbers.
+        DataError
+            The series is another one, the clock runs backwards, a value is infinite, or scores do not match.
+        """
+        self._check(panel)
+        values, times = table_of(panel)
+        if panel.series != (self.usual.series,):
+            raise DataError.at(
+                "the series is another one", got=f"'{panel.series[0]}'", expected=f"'{self.usual.series}'"
+            )
+        values = values[:, [panel.schema.names.index(name) for name in self.usual.names]]
+        scores = _matching(scores, len(values))
+        if contributions is not None and np.shape(contributions) != values.shape:
+            got = np.shape(contributions)
+            raise DataError.at("contributions do not match the rows", got=got, expected=f"{values.shape}")
+        if self.feedback is not None:
+            self.feedback.move(self.threshold, self.usual.series)
+        readings = {
+            row: self.threshold.update(float(scores[row])) for row in np.flatnonzero(np.isfinite(scores)).tolist()
+        }
+        strange = np.zeros(len(scores), dtype=bool)
+        strange[[row for row, reading in readings.items() if reading.strange]] = True
+        known = {} if self.feedback is None else self.feedback.ledger.events
+        found = []
+        for start, stop in runs(strange, self.threshold.budget.gap):
+            rows = slice(start, stop)
+            parts = None if contributions is None else contributions[rows]
+            peak = int(start) + int(np.nanargmax(scores[rows]))
+            event = self._event(values[rows], times[rows], scores[rows], (times[peak], readings[peak]), parts)
+            vector = np.array(event.vector)
+            found.append(replace(event, similar=nearest(vector, known, but=event.id)))
+        events = quieted(found, self.maintenance, repeat_s=self.repeat_s, told=told)
+        if self.feedback is not None:
+            for event in events:
+                self.feedback.remember(event.id, event.series, event.to_json() | {"vector": None}, event.vector)
+        return events
+
+    def _check(self, panel: Panel) -> None:
+        for column in panel.schema.names:
+            if column not in self.usual.names:
+                raise SchemaError.at(
+                    "a column was never seen",
+                    column=column,
+                    got="new",
+                    expected=f"one of {', '.join(self.usual.names)}",
+                )
+        for column in self.usual.names:
+            if column not in panel.schema.names:
+                raise SchemaError.at(
+                    "a column is missing", column=column, got="none", expected=f"column '{column}'"
+                )
+
+    def _event(
+        self,
+        values: Floats,
+        times: Times,
+        scores: Floats,
+        judged: tuple[np.datetime64, Reading],
+        parts: Floats | None,
+    ) -> Event:
+        peak, reading = judged
+        evidence = gather(self.usual, values, times, gap=self.threshold.budget.gap, contributions=parts)
+        score = float(np.nanmax(scores))
+        types, amounts = types_of(evidence), impacts(self.usual, values, times, self.book.conversions)
+        chance = self.threshold.expected_rate(score)
+        rating = self._rating(evidence, chance, reading, amounts)
+        name = f"{self.usual.series}|{times[0]}"
+        identity = hashlib.sha256(name.encode()).hexdigest()[:16]
+        vector = embed(evidence, types, _filled(scores), chance=chance)
+        main = evidence.factors[:FACTORS]
+        return Event(
+            id=identity,
+            series=self.usual.series,
+            start=pd.Timestamp(times[0]),
+            end=pd.Timestamp(times[-1]),
+            peak=pd.Timestamp(peak),
+            rows=len(values),
+            score=score,
+            level=reading.level,
+            p_value=reading.p_value,
+            events_per_month=chance * self.threshold.budget.rows_per_month,
+            types=types,
+            rating=rating,
+            factors=main,
+            impacts=amounts,
+            actions=self.book.actions(tuple(types), {each.column: each.unit for each in main}, rating.severity),
+            similar=(),
+            vector=tuple(vector.tolist()),
+        )
+
+    def _rating(self, evidence: Evidence, chance: float, reading: Reading, amounts: tuple[Impact, ...]) -> Rating:
+        return rate(
+            event_chance=chance,
+            allowed_chance=self.threshold.expected_rate(reading.level),
+            duration_s=evidence.rows * self.usual.step_s,
+            gap_s=self.threshold.budget.gap * self.usual.step_s,
+            impact_days=amounts[0].days if amounts else 0.0,
+        )
+
+
+def ranked(events: Sequence[Event]) -> tuple[Event, ...]:
+    """Return the alarms among events, the most severe first."""
+    alarms = [event for event in events if event.status == "alarm"]
+    return tuple(sorted(alarms, key=lambda event: (-event.rating.points, event.start)))
+
+
+def _matching(scores: Floats, rows: int) -> Floats:
+    array = np.asarray(scores, dtype=np.float64)
+    if array.shape != (rows,):
+        raise DataError.at("scores do not match the rows", got=f"shape {array.shape}", expected=f"({rows},)")
+    infinite = np.flatnonzero(np.isinf(array))
+    if len(infinite):
+        row = int(infinite[0])
+        raise DataError.at("a score cannot be judged", row=row, got=array[row], expected="a finite number or NaN")
+    return array
+
+
+def _filled(scores: Floats) -> Floats:
+    known = np.isfinite(scores)
+    rows = np.arange(len(scores))
+    out: Floats = np.interp(rows, rows[known], scores[known])
+    return out
