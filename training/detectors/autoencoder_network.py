@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from training.core.component import State
 from training.core.runner import Run
-from training.distributed.loop import Masks, Training, WindowTable
+from training.distributed.loop import Masks, Network, Training, WindowTable
 
 
-class AutoencoderNetwork(nn.Module):
+class AutoencoderNetwork(Network):
     """Dense layers down to the smallest and up again, with a rectifier between them.
 
     Parameters
@@ -73,7 +73,9 @@ def train_autoencoder(run: Run, job: dict[str, Any]) -> State:
     """Train on the pieces `job["table"]`, here or on many workers; see `training.distributed.loop`."""
     training = Reconstruction(run, job)
     state = run.resumed()
-    if state is not None:
+    if state is None:
+        training.start()
+    else:
         training.resume(state)
     while not training.finished:
         metrics = training.train_epoch()
