@@ -40,7 +40,7 @@ OPTIONS: dict[str, Any] = {
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "look_back_96": OPTIONS | {"window": 96, "segment": 24},
-    "look_back_336": OPTIONS | {"window": 336, "segment": 48},
+    "look_back_336": OPTIONS | {"window": 336, "segment": 48, "dropout": 0.4},
 }
 
 

@@ -36,7 +36,8 @@ class LSTM(Forecaster):
     from their window's mean or last value and the forecast is such a difference, in units of its own spread: the
     level of a series, which drifts, needs no learning. What is known of a step ahead enters the dense layer for
     that step. Adam minimises the loss; training stops when the validation loss has not improved for `patience`
-    epochs, and the best weights are kept.
+    epochs, and the best weights are kept. Without a `skip` the head starts as the ridge regression on the states of
+    the untrained layers, so that few steps are enough.
 
     For many rows back and many steps ahead, `rescale`, `shared`, `skip` and a `segment` of some twelfth of the
     window make it both better and many times faster: each target alone is then a series of its own, which starts

@@ -68,3 +68,10 @@ def test_rate_warms_up_peaks_and_falls() -> None:
     assert (np.diff(rates[peak:]) < 0).all()
     assert rates.max() == pytest.approx(1e-3 * math.sqrt(2))
     assert rates[-1] < 0.02 * rates.max()
+
+
+def test_sample_is_of_different_windows_and_the_same_for_every_worker() -> None:
+    sample = plan().sample(4096)
+    assert len(set(sample.tolist())) == 4096
+    np.testing.assert_array_equal(plan(world_size=2).sample(4096), sample)
+    assert sorted(plan(windows=50).sample(4096).tolist()) == list(range(50))

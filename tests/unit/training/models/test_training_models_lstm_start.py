@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from training.distributed.loop import Masks
+from training.models.lstm_network import LSTMNetwork, build_network
 from training.models.lstm_start import PENALTY, ridge_head, set_head
 
 
@@ -56,3 +60,47 @@ def test_states_and_targets_that_stand_still_give_finite_weights() -> None:
     head = ridge_head(torch.ones(10, 3), torch.full((10, 2), 7.0), rank=2)
     assert all(part.isfinite().all() for part in head)
     torch.testing.assert_close(head.level, torch.full((2,), 7.0))
+
+
+SPEC: dict[str, Any] = {
+    "inputs": [0, 1],
+    "targets": [0],
+    "known": 1,
+    "window": 6,
+    "horizon": 3,
+    "hidden": [8, 6],
+    "dense": 8,
+    "dropout": 0.0,
+    "anchor": "none",
+    **{"rescale": False, "shared": False, "segment": 1, "skip": False},
+}
+
+
+def started(**changed: Any) -> tuple[LSTMNetwork, LSTMNetwork, torch.Tensor, torch.Tensor]:
+    """Return a network before and after its start, and what it started from."""
+    before, after = (build_network({**SPEC, **changed}, torch.Generator().manual_seed(0)) for _ in range(2))
+    rows = noise(200, 6, 2, seed=1)
+    future = rows[:, -1:, :1] * torch.tensor([1.0, 0.8, 0.6])[:, None] + 5
+    after.start([(rows[:120], future[:120]), (rows[120:], future[120:])], Masks(generator=torch.Generator()))
+    return before, after, rows, future
+
+
+def test_started_network_forecasts_well_and_knows_nothing_of_the_future_yet() -> None:
+    _, network, rows, future = started()
+    with torch.no_grad():
+        forecast, other = (network(rows, noise(200, 3, 1, seed=seed)) for seed in (2, 3))
+    torch.testing.assert_close(forecast, other, rtol=0, atol=0)
+    assert float((forecast - future).square().mean()) < 0.4 * float(future.var(0).mean())
+
+
+@pytest.mark.parametrize("changed", [{"skip": True}, {"dense": 1}])
+def test_network_with_a_skip_or_a_single_unit_starts_as_drawn(changed: dict[str, Any]) -> None:
+    before, after, _, _ = started(**changed)
+    for name, value in before.state_dict().items():
+        torch.testing.assert_close(after.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_recurrent_weights_start_orthogonal() -> None:
+    layer = build_network(SPEC, torch.Generator().manual_seed(0)).layers[0]
+    for gate in layer.get_parameter("weight_hh_l0").detach().chunk(4):
+        torch.testing.assert_close(gate @ gate.T, torch.eye(8), rtol=1e-4, atol=1e-5)
