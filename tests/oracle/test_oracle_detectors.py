@@ -107,7 +107,7 @@ def test_autocorrelation_is_the_plain_sum() -> None:
 
 def test_surprise_counts_the_scores_that_are_as_high() -> None:
     seen = np.sort(np.round(np.random.default_rng(0).normal(size=200), 1))
-    scale = {"seen": seen, "excess": 2.0}
+    scale = {"seen": seen, "excess": 2.0, "tie": 0.0}
     asked = np.r_[seen[::7], -9.0, np.nan]
     plain = [-np.log((1 + (seen >= score).sum()) / 201) if np.isfinite(score) else np.nan for score in asked]
     assert surprise(asked, scale) == pytest.approx(plain, nan_ok=True)

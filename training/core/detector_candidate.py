@@ -119,3 +119,10 @@ class DetectorCandidate:
     def digest(self, detector: Detector) -> str:
         """Return a fingerprint of the detector's scores, to the last bit."""
         return hashlib.sha256(np.ascontiguousarray(detector.score(self.later).values).tobytes()).hexdigest()
+
+
+def digest_elsewhere(kind: type[Detector]) -> str:
+    """Return the digest of a detector fitted here; called in another process."""
+    alone = Catalog[Detector]("detector", {kind.name: f"{kind.__module__}:{kind.__qualname__}"})
+    candidate = DetectorCandidate(alone, kind.name)
+    return candidate.digest(candidate.detector)

@@ -30,6 +30,9 @@ MOST_SCORES = 20_000
 """Scores kept of each member, evenly spaced by rank, the largest among them."""
 
 
+TIE = 1e-9
+"""Share of a member's largest score up to which two differ by rounding alone: where a series repeats itself, the
+order of such scores says nothing."""
 WEIGHTINGS = ("agreement", "equal")
 
 
@@ -211,7 +214,8 @@ def _scale(seen: Floats) -> State:
     """Return what `surprise` measures a member's scores by."""
     ranked = np.sort(seen[np.isfinite(seen)])
     kept = ranked[np.linspace(0, len(ranked) - 1, min(len(ranked), MOST_SCORES)).astype(np.int64)]
-    return {"seen": kept, "excess": float(max(kept[-1] - np.median(kept), 1e-12))}
+    tie = TIE * float(np.abs(kept).max())
+    return {"seen": kept, "excess": float(max(kept[-1] - np.median(kept), tie, 1e-300)), "tie": tie}
 
 
 def surprise(scores: Floats, member: State) -> Floats:
@@ -222,10 +226,11 @@ def surprise(scores: Floats, member: State) -> Floats:
     scores
         (R,) of one member.
     member
-        `seen`, its known scores in ascending order, and `excess`, how far the highest is above their median.
+        `seen`, its known scores in ascending order; `excess`, how far the highest is above their median; `tie`, the
+        difference up to which scores are equal.
     """
     seen = np.asarray(member["seen"])
-    higher = len(seen) - np.searchsorted(seen, scores, side="left")
-    beyond = np.log1p((scores - seen[-1]).clip(0) / member["excess"])
+    higher = len(seen) - np.searchsorted(seen, scores - member["tie"], side="left")
+    beyond = np.log1p((scores - member["tie"] - seen[-1]).clip(0) / member["excess"])
     told: Floats = np.log(len(seen) + 1.0) - np.log1p(higher) + beyond
     return np.where(np.isnan(scores), np.nan, told)

@@ -151,3 +151,12 @@ def test_labels_decide_the_weights_where_they_exist() -> None:
             ensemble.weigh(panel(values), {"a": wrong})
     with pytest.raises(UnknownNameError, match="unknown series 'b'"):
         ensemble.weigh(panel(values), {"b": strange})
+
+
+def test_rounding_surprises_nobody() -> None:
+    square = np.tile(np.r_[np.zeros(12), np.ones(12)], 21)[:-1]  # as many pieces from each of the 24 places
+    shape = [{"name": "sub_pca", "params": {"window": 24}}]
+    ensemble = DetectorEnsemble(members=shape).fit(panel(square))
+    assert ensemble.score(panel(square)).values.max() < 0.01
+    square[300] = 3.0
+    assert ensemble.score(panel(square)).values.max() > 6.0
