@@ -8,9 +8,9 @@ from training.core.windows import Floats
 from training.evaluation.peaks_threshold import STEADY_ROWS, PeaksThreshold
 from training.evaluation.threshold import Reading
 
-MOST = 40.0
-LEAST = -3.0
-"""Bounds of the correction, in natural logarithms of the event rate."""
+MOST, LEAST = 40.0, -1.5
+"""Bounds of the correction, in natural logarithms of the event rate. The lower one bounds how many events a long
+calm may be followed by: 1.5 / gain."""
 
 
 class AdaptiveThreshold(PeaksThreshold):
@@ -18,7 +18,8 @@ class AdaptiveThreshold(PeaksThreshold):
 
     Each event that begins divides the rate aimed at by exp(`gain`); each row multiplies it by exp(gain x the
     budget's rate). So after T rows the number of events is rate x T within (the correction's range) / gain, for
-    any scores: what the tail's law got wrong is paid back.
+    any scores: what the tail's law got wrong is paid back. Where the budget's share of points holds the level up,
+    events are fewer.
 
     Parameters
     ----------

@@ -28,16 +28,21 @@ class Budget:
         Events, not points: a run of strange rows is one alarm however long it is.
     gap_s
         Strange rows no further apart than this belong to one event; at least one row.
+    most_points
+        Share of rows that may be strange, 0 .. 1. Without it a level could sink into the daily course of a series
+        whose days are one event each; where it says less than the alarms a month, it holds.
     """
 
     step_s: float
     alarms_per_series_per_month: float = 1.0
     gap_s: float = 3600.0
+    most_points: float = 0.01
 
     def __post_init__(self) -> None:
         real("step_s", self.step_s, low=0, above=True)
         real("alarms_per_series_per_month", self.alarms_per_series_per_month, low=0, above=True)
         real("gap_s", self.gap_s, low=0)
+        real("most_points", self.most_points, low=0, high=1, above=True)
 
     @property
     def rows_per_month(self) -> float:

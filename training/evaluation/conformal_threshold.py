@@ -72,7 +72,8 @@ class ConformalThreshold(Threshold):
         values, rates = self._curve
         within = int(np.searchsorted(rates, self.budget.rate * math.exp(-lean), side="right"))
         # scores that reach values[within] are too many: strange is what goes beyond it
-        return float(values[min(within, len(values) - 1)]) if within else float(values[0])
+        by_events = float(values[min(within, len(values) - 1)])
+        return max(by_events, self._sorted[math.ceil((1.0 - self.budget.most_points) * len(self._sorted)) - 1])
 
     def tail(self, scores: Floats) -> Floats:
         """Return ranks from above over N + 1."""

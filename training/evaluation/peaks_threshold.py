@@ -25,8 +25,16 @@ KEPT_BODY = 1_000
 """Quantiles of the scores below the base that are kept for their p-values."""
 STEADY_ROWS = 16
 """Rows over which the frequency of peaks is taken for the same; computing a level takes ten times an update."""
+SHARE_ROWS = 5_000
+"""Rows over which the share of scores above the base is followed."""
+FLOOD = 0.01
+"""What each row of an event that outlasts LONG_GAPS adds to the logarithm of the level's height; the budget's share
+of points times as much is taken off at every row. A state that is ten times as strange as the level ends its own
+alarm after 230 rows, and rows of long events come to no more than the budget's share in the long run."""
+LONG_GAPS = 2
 REFIT_PEAKS = 16
 """New peaks after which the tail is fitted again: about 5 ms."""
+NUMBERS = ("base", "center", "above", "ceiling", "middle", "flood", "row", "quiet", "fresh", "running")
 
 
 class PeaksThreshold(Threshold):
@@ -60,6 +68,8 @@ class PeaksThreshold(Threshold):
         self._base = self._center = self._top = 0.0
         self._row = self._quiet = self._fresh = 0
         self._above = 1.0
+        self._ceiling = self._middle = self._flood = 0.0
+        self._running = 0
         self._peaks: deque[tuple[int, float]] = deque(maxlen=self.kept_peaks)
         self._first = 0
         self._body: list[float] = []
@@ -76,6 +86,8 @@ class PeaksThreshold(Threshold):
         self._base = self._beginning(centred)
         rows, tops = peaks(centred, self._base, self.budget.gap)
         self._above = float((centred > self._base).mean())
+        self._ceiling = float(np.quantile(centred, 1.0 - self.budget.most_points))
+        self._middle, self._flood, self._running = float(np.median(centred)), 0.0, 0
         self._row, self._first = len(scores), 0
         self._peaks = deque(maxlen=self.kept_peaks)
         for row, top in zip(rows.tolist(), tops.tolist(), strict=True):
@@ -126,12 +138,13 @@ class PeaksThreshold(Threshold):
         return len(self._peaks) / max(self._row - self._first, 1)
 
     def level_with(self, lean: float) -> float:
-        """Return the level that exp(-lean) times the budget's events go beyond."""
+        """Return the level that exp(-lean) times the budget's events go beyond, and no more than its points."""
         asked = (lean, self._row // STEADY_ROWS)
         if asked != self._asked:
             chance = self.budget.rate * math.exp(-lean) / self._peak_rate
             self._excess, self._asked = self._fitted.excess(min(max(chance, 1e-290), 1.0)), asked
-        return self._center + self._base + self._excess
+        height = max(self._base + self._excess, self._ceiling) - self._middle
+        return self._center + self._middle + height * math.exp(self._flood)
 
     @property
     def _fitted(self) -> ParetoTail:
@@ -165,12 +178,19 @@ class PeaksThreshold(Threshold):
         """Count the row, keep the peak of each event above the base once it is over, fit again now and then."""
         centred = score - self._center
         self._row += 1
+        self._above += (float(centred > self._base) - self._above) / SHARE_ROWS
+        self._follow_flood(reading)
         self._follow_peak(centred)
         if self.drift:
             # a strange row moves the mean no further than the level would: an anomaly does not become normal at
             # once, a lasting shift does
             self._center += min(centred, reading.level - self._center) / self.drift
-        return self.drift > 0 or self._row % STEADY_ROWS == 0
+        return self.drift > 0 or self._flood > 0 or self._row % STEADY_ROWS == 0
+
+    def _follow_flood(self, reading: Reading) -> None:
+        self._running = 0 if reading.begins else self._running + reading.strange
+        long = reading.strange and self._running > LONG_GAPS * self.budget.gap
+        self._flood = max(self._flood + FLOOD * (float(long) - self.budget.most_points), 0.0)
 
     def _follow_peak(self, centred: float) -> None:
         if centred > self._base:
@@ -190,7 +210,7 @@ class PeaksThreshold(Threshold):
     def learned(self) -> State:
         """Return the tail's sample."""
         return {
-            **{name: getattr(self, f"_{name}") for name in ("base", "center", "row", "quiet", "fresh", "above")},
+            **{name: getattr(self, f"_{name}") for name in NUMBERS},
             "top": None if math.isinf(self._top) else self._top,
             "first": self._first,
             "excess": self._excess,
@@ -204,8 +224,10 @@ class PeaksThreshold(Threshold):
 
     def relearn(self, state: State) -> None:
         """Take back the tail's sample."""
-        self._base, self._center, self._above = (float(state[name]) for name in ("base", "center", "above"))
-        self._row, self._quiet, self._fresh = (int(state[name]) for name in ("row", "quiet", "fresh"))
+        self._base, self._center, self._above, self._ceiling, self._middle, self._flood = (
+            float(state[name]) for name in NUMBERS[:6]
+        )
+        self._row, self._quiet, self._fresh, self._running = (int(state[name]) for name in NUMBERS[6:])
         self._top = -math.inf if state["top"] is None else float(state["top"])
         self._first, self._body = int(state["first"]), np.asarray(state["body"]).tolist()
         pairs = zip(np.asarray(state["peak_rows"]).tolist(), np.asarray(state["peak_tops"]).tolist(), strict=True)

@@ -143,6 +143,23 @@ def test_conformal_says_how_much_history_a_budget_needs() -> None:
         made("conformal", calm(), Budget(step_s=300, alarms_per_series_per_month=1))
 
 
+@pytest.mark.parametrize("name", ["adaptive", "conformal", "peaks"])
+def test_points_are_bounded_where_every_day_is_an_event(name: str) -> None:
+    """A daily plateau makes an event a day of a budget of thirty; the level stays above it."""
+    hours = np.tile(np.r_[np.zeros(16), np.full(8, 3.0)], 250)
+    scores = hours + np.abs(np.random.default_rng(2).normal(0, 0.3, len(hours)))
+    threshold = made(name, scores[:3_000], Budget(step_s=3_600, alarms_per_series_per_month=30, gap_s=0))
+    assert threshold.level > 3.0
+    assert np.mean([reading.strange for reading in threshold.readings(scores[3_000:])]) < 0.02
+
+
+def test_a_state_that_stays_strange_ends_its_alarm() -> None:
+    threshold = build(THRESHOLDS, "adaptive", {"drift": 0}).fit(calm(), BUDGET)
+    said = threshold.readings(calm(9_000) + 4.0)
+    assert sum(reading.strange for reading in said[:50]) > 25
+    assert np.mean([reading.strange for reading in said[4_000:]]) < 0.05
+
+
 def autoregressive(noise: Any, memory: float = 0.9) -> Any:
     out = np.empty_like(noise)
     last = 0.0
@@ -166,7 +183,7 @@ def simulated(kind: str, rows: int, seed: int) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["iid", "autocorrelated", "heavy-tailed", "drifting"])
-@pytest.mark.parametrize("monthly", [8.0, 40.0])
+@pytest.mark.parametrize("monthly", [8.0, 24.0])
 def test_the_adaptive_threshold_keeps_the_budget(kind: str, monthly: float) -> None:
     budget = Budget(step_s=300, alarms_per_series_per_month=monthly)
     events, strange, months = 0, 0, 0.0
@@ -177,7 +194,7 @@ def test_the_adaptive_threshold_keeps_the_budget(kind: str, monthly: float) -> N
         strange += sum(reading.strange for reading in said)
         months += len(said) / budget.rows_per_month
     assert 1 / 1.5 < events / months / monthly < 1.5
-    assert monthly > 8 or strange / (3 * 10_000) < 0.01
+    assert strange / (3 * 10_000) < 0.0105
 
 
 @pytest.mark.parametrize("kind", ["iid", "autocorrelated", "heavy-tailed"])
