@@ -55,10 +55,8 @@ ENERGY: dict[str, Part] = {
     "channel_ridge": ("channel_ridge", {"window": 336, "loss": "absolute"}),
     "auto_ets": ("auto_ets", {"season": 24}),
     "lightgbm": ("lightgbm", {"window": 672, "levels": False, "covariates": False}),
-    "lightgbm_linear": ("lightgbm", {**SHORT, "anchor": "linear", "levels": False, "covariates": False}),
     "lightgbm_quadratic": ("lightgbm", {**SHORT, "levels": False}),
-    "lightgbm_direct": ("lightgbm", {**EACH, "window": 168}),
-    "lightgbm_direct_slow": ("lightgbm", {**EACH, **SLOW, "covariates": False}),
+    "lightgbm_direct": ("lightgbm", {**EACH, **SLOW}),
 }
 MEMBERS = {"NOX": FLUE_GAS, "CO": FLUE_GAS, "TEY": ENERGY}
 
