@@ -36,7 +36,7 @@ class AdaptiveThreshold(PeaksThreshold):
 
     name = "adaptive"
 
-    def __init__(self, *, drift: int = 500, kept_peaks: int = 200, gain: float = 0.3) -> None:
+    def __init__(self, *, drift: int = 500, kept_peaks: int = 200, gain: float = 1.0) -> None:
         super().__init__(drift=drift, kept_peaks=kept_peaks)
         self.gain = real("gain", gain, low=0, high=5)
         self._correction = self._applied = 0.0

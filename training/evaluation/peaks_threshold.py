@@ -27,10 +27,10 @@ STEADY_ROWS = 16
 """Rows over which the frequency of peaks is taken for the same; computing a level takes ten times an update."""
 SHARE_ROWS = 5_000
 """Rows over which the share of scores above the base is followed."""
-FLOOD = 0.01
+FLOOD = 0.03
 """What each row of an event that outlasts LONG_GAPS adds to the logarithm of the level's height; the budget's share
 of points times as much is taken off at every row. A state that is ten times as strange as the level ends its own
-alarm after 230 rows, and rows of long events come to no more than the budget's share in the long run."""
+alarm after 77 rows, and rows of long events come to no more than the budget's share in the long run."""
 LONG_GAPS = 2
 REFIT_PEAKS = 16
 """New peaks after which the tail is fitted again: about 5 ms."""
