@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cluster.errors import ConfigError, DataError, SchemaError
+from cluster.errors import ConfigError, DataError, SchemaError, UnknownNameError
 from training.core.panel import Panel
 from training.core.schema import Column, Schema
 from training.core.scores import Scores
@@ -66,3 +66,15 @@ def test_a_refused_call_is_forgotten_whole() -> None:
 def test_a_detector_that_waits_for_later_rows_has_no_stream() -> None:
     with pytest.raises(ConfigError, match="choose align='end'"):
         SubPCA(window=8).fit(panel(100)).watch("a")
+
+
+def test_scores_are_told_apart_by_series() -> None:
+    both = pd.concat([panel(30).frame, panel(20).frame.assign(series_id="b")], ignore_index=True)
+    detector = ZScore().fit(Panel(both, SCHEMA))
+    assert detector.series == ("a", "b")
+    scores = detector.score(Panel(both, SCHEMA))
+    assert (len(scores), len(scores.of("a")), len(scores.of("b"))) == (50, 30, 20)
+    frame = scores.to_frame()
+    assert frame[frame["series_id"] == "b"]["score"].tolist() == scores.of("b").tolist()
+    with pytest.raises(UnknownNameError, match=r"unknown series 'c'.* Known: a, b"):
+        scores.of("c")
