@@ -10,6 +10,7 @@ from training.core.component import State
 from training.core.detector import DetectorTags
 from training.core.parameters import whole
 from training.core.runner import Runner
+from training.core.space import Space, Whole
 from training.core.windows import Floats
 from training.detectors.subsequences import Subsequences
 
@@ -61,6 +62,11 @@ class IsolationForest(Subsequences):
     def example_params(cls) -> dict[str, Any]:
         """Return a small forest."""
         return {"window": 4, "align": "end", "trees": 20, "samples": 64}
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Return how many trees there are, and how much each sees."""
+        return {"trees": Whole(25, 200, log=True), "samples": Whole(64, 1024, log=True)}
 
     def learn_pieces(self, pieces: Floats, runner: Runner | None) -> State:  # noqa: ARG002 - no loop of ours
         """Return the trees, one after the other, each node with its cut, its children, and its leaf's length."""

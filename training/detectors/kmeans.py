@@ -10,6 +10,7 @@ from training.core.component import State
 from training.core.detector import DetectorTags
 from training.core.parameters import whole
 from training.core.runner import Runner
+from training.core.space import Space, Whole
 from training.core.windows import Floats
 from training.detectors.subsequences import Subsequences
 
@@ -50,6 +51,11 @@ class KMeans(Subsequences):
     def example_params(cls) -> dict[str, Any]:
         """Return short pieces without a view of the future."""
         return {"window": 12, "align": "end", "clusters": 9}
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Return the number of usual shapes."""
+        return {"clusters": Whole(4, 40, log=True)}
 
     def learn_pieces(self, pieces: Floats, runner: Runner | None) -> State:  # noqa: ARG002 - no loop of ours
         """Return the centres."""

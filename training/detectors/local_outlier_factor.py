@@ -10,6 +10,7 @@ from training.core.component import State
 from training.core.detector import DetectorTags
 from training.core.parameters import one_of, whole
 from training.core.runner import Runner
+from training.core.space import Space, Whole
 from training.core.windows import Floats
 from training.detectors.subsequences import Subsequences
 
@@ -67,6 +68,11 @@ class LocalOutlierFactor(Subsequences):
     def example_params(cls) -> dict[str, Any]:
         """Return short pieces."""
         return {"window": 6, "normalise": "rows", "neighbours": 10}
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Return how many neighbours measure density."""
+        return {"neighbours": Whole(10, 100, log=True)}
 
     def learn_pieces(self, pieces: Floats, runner: Runner | None) -> State:  # noqa: ARG002 - nothing to iterate
         """Return the pieces, how far each one's last neighbour is, and the density around each."""

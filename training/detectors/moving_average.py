@@ -12,6 +12,7 @@ from training.core.detector import Detector, DetectorTags
 from training.core.parameters import whole
 from training.core.period import panel_period
 from training.core.runner import Runner
+from training.core.space import Space, Whole
 from training.core.windows import Floats, Windows
 from training.detectors.subsequences import standards
 
@@ -39,6 +40,11 @@ class MovingAverage(Detector):
     def example_params(cls) -> dict[str, Any]:
         """Return four of the example's seasons: a shorter window soon takes the strange for usual."""
         return {"window": 90}
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Return the window."""
+        return {"window": Whole(4, 300, log=True)}
 
     def learn(self, table: Windows, runner: Runner | None) -> State:  # noqa: ARG002 - nothing to iterate
         """Return the window and each column's whole spread."""

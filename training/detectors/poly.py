@@ -12,6 +12,7 @@ from training.core.detector import Detector, DetectorTags
 from training.core.parameters import one_of, whole
 from training.core.period import panel_period
 from training.core.runner import Runner
+from training.core.space import Space, Whole
 from training.core.windows import Floats, Windows
 from training.detectors.subsequences import standards
 
@@ -54,6 +55,11 @@ class Poly(Detector):
     def example_params(cls) -> dict[str, Any]:
         """Return short blocks without a view of the future."""
         return {"window": 6, "align": "end", "power": 0}
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Return the degree."""
+        return {"power": Whole(1, 4)}
 
     @property
     def causal(self) -> bool:
