@@ -43,7 +43,7 @@ def plant() -> Panel:
     slow = np.convolve(rng.normal(size=HOURS + 9), np.ones(10) / np.sqrt(10), mode="valid")
     energy = 200 + 60 * np.sin(hours / 24 * 2 * np.pi) + 6 * slow
     energy[FAULTS["surge"]] += 180
-    energy[FAULTS["night"]] = 255
+    energy[FAULTS["night"]] = 253, 257, 256, 254
     co2 = energy * 0.4 + rng.normal(0, 1, HOURS)
     co2[FAULTS["leak"]] += 25
     frame = pd.DataFrame(

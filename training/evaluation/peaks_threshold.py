@@ -32,8 +32,8 @@ FLOOD = 0.03
 of points times as much is taken off at every row. A state that is ten times as strange as the level ends its own
 alarm after 77 rows, and rows of long events come to no more than the budget's share in the long run."""
 LONG_GAPS = 2
-REFIT_PEAKS = 16
-"""New peaks after which the tail is fitted again: about 5 ms."""
+REFIT_PEAKS = 40
+"""New peaks after which the tail is fitted again, which takes some 10 ms."""
 NUMBERS = ("base", "center", "above", "ceiling", "middle", "flood", "row", "quiet", "fresh", "running")
 
 

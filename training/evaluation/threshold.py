@@ -112,6 +112,11 @@ class Threshold(Component):
         """Events a month that are to be expected at the level as it is now."""
         return self.expected_rate(self.level) * self.budget.rows_per_month
 
+    @property
+    def allowed_p_value(self) -> float:
+        """The p-value at the level: rows with a smaller one are strange."""
+        return self._p_value(self.level)
+
     def fit(self, scores: Floats, budget: Budget) -> Self:
         """Learn from calibration scores (N,), in order of time.
 
