@@ -26,7 +26,7 @@ def thresholds() -> dict[str, PeaksThreshold]:
 
 
 def test_calm_series_alarm_as_often_as_alone(thresholds: Any) -> None:
-    scores = np.abs(np.random.default_rng(1).normal(size=(12, 20_000))) * np.arange(1, 13)[:, None]
+    scores = np.abs(np.random.default_rng(1).normal(size=(12, 20_000))) * np.arange(1.0, 13.0)[:, None]
     together = alarms_together(thresholds, NAMES, scores)
     alone = np.stack([thresholds[name].alarms(row) for name, row in zip(NAMES, scores, strict=True)])
     assert not (alone & ~together).any()
