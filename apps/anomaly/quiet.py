@@ -62,7 +62,7 @@ def quieted(
     Parameters
     ----------
     events
-        New ones.
+        New ones; one that has a status keeps it.
     windows
         Maintenance.
     repeat_s
@@ -75,7 +75,9 @@ def quieted(
     for event in sorted(events, key=lambda each: (each.start, each.series)):
         window = next((each for each in windows if each.covers(event)), None)
         before = last.get(_key(event))
-        if window is not None:
+        if event.status != "alarm":
+            out.append(event)
+        elif window is not None:
             out.append(replace(event, status="maintenance", status_reason=window.reason))
         elif before is not None and _repeats(event, before, repeat_s):
             reason = f"repeats {before.id}, which ended {before.end} and was {before.severity}"
@@ -84,6 +86,14 @@ def quieted(
             out.append(event)
             last[_key(event)] = event
     return tuple(out)
+
+
+def continued(event: Event, told: Sequence[Event]) -> Event:
+    """Return an event that began before these rows: a repeat, unless it is more severe than what was told."""
+    before = next((each for each in reversed(told) if each.series == event.series and each.status == "alarm"), None)
+    if before is not None and SEVERITIES.index(event.severity) > SEVERITIES.index(before.severity):
+        return event
+    return replace(event, status="repeat", status_reason="goes on from before these rows")
 
 
 def _key(event: Event) -> tuple[str, str, str]:

@@ -14,7 +14,7 @@ from apps.anomaly.event_types import types_of
 from apps.anomaly.evidence import FACTORS, Evidence, gather
 from apps.anomaly.feedback import Feedback
 from apps.anomaly.impact import Impact, impacts
-from apps.anomaly.quiet import REPEAT_S, Maintenance, quieted
+from apps.anomaly.quiet import REPEAT_S, Maintenance, continued, quieted
 from apps.anomaly.rulebook import RuleBook, default_book
 from apps.anomaly.severity import Rating, rate
 from apps.anomaly.similar import embed, nearest
@@ -101,8 +101,8 @@ class Triage:
             parts = None if contributions is None else contributions[rows]
             peak = int(start) + int(np.nanargmax(scores[rows]))
             event = self._event(values[rows], times[rows], scores[rows], (times[peak], readings[peak]), parts)
-            vector = np.array(event.vector)
-            found.append(replace(event, similar=nearest(vector, known, but=event.id)))
+            event = replace(event, similar=nearest(np.array(event.vector), known, but=event.id))
+            found.append(event if readings[int(start)].begins else continued(event, told))
         events = quieted(found, self.maintenance, repeat_s=self.repeat_s, told=told)
         if self.feedback is not None:
             for event in events:

@@ -130,6 +130,17 @@ def test_what_people_say_counts_later(triage: Triage, usual: Usual, plant: Panel
     assert {each.outcome for each in new.similar} <= {"confirmed", "dismissed"}
 
 
+def test_an_event_cut_by_a_batch_is_told_once(triage: Triage, usual: Usual, plant: Panel) -> None:
+    cut = FAULTS["leak"].start + 3
+    first, second = Panel(plant.frame.iloc[LEARNED:cut], SCHEMA), Panel(plant.frame.iloc[cut:], SCHEMA)
+    told = triage.examine(first, scored(usual, first))
+    more = triage.examine(second, scored(usual, second), told=told)
+    assert told[-1].end == first.frame["timestamp"].iloc[-1]
+    assert told[-1].status == "alarm"
+    worse = more[0].rating.severity != told[-1].rating.severity
+    assert worse or (more[0].status, more[0].status_reason) == ("repeat", "goes on from before these rows")
+
+
 def test_maintenance_and_missing_scores(usual: Usual, plant: Panel, triage: Triage) -> None:
     times = plant.frame["timestamp"]
     window = Maintenance(series="plant-*", start=times[1_690], end=times[1_720], reason="turbine wash")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from training.core.component import State
 from training.core.parameters import real
 from training.core.windows import Floats
@@ -17,9 +19,9 @@ class AdaptiveThreshold(PeaksThreshold):
     """Peaks over a threshold, with the event rate as a controlled quantity.
 
     Each event that begins divides the rate aimed at by exp(`gain`); each row multiplies it by exp(gain x the
-    budget's rate). So after T rows the number of events is rate x T within (the correction's range) / gain, for
-    any scores: what the tail's law got wrong is paid back. Where the budget's share of points holds the level up,
-    events are fewer.
+    budget's rate, as feedback leans it). So after T rows the number of events is rate x T within (the correction's
+    range) / gain, for any scores: what the tail's law got wrong is paid back. Where the budget's share of points
+    holds the level up, events are fewer.
 
     Parameters
     ----------
@@ -58,7 +60,8 @@ class AdaptiveThreshold(PeaksThreshold):
     def follow(self, score: float, reading: Reading) -> bool:
         """Learn as peaks do, and pay each event back."""
         moves = super().follow(score, reading)
-        moved = self._correction + self.gain * (float(reading.begins) - self.budget.rate)
+        wanted = self.budget.rate * math.exp(-self.lean)  # what feedback moved must not be paid back
+        moved = self._correction + self.gain * (float(reading.begins) - wanted)
         self._correction = min(max(moved, LEAST), MOST)
         if reading.begins or self._row % STEADY_ROWS == 0:
             self._applied = self._correction

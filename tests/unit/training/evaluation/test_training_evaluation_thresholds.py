@@ -153,6 +153,13 @@ def test_points_are_bounded_where_every_day_is_an_event(name: str) -> None:
     assert np.mean([reading.strange for reading in threshold.readings(scores[3_000:])]) < 0.02
 
 
+def test_what_feedback_moved_is_not_paid_back() -> None:
+    threshold = made("adaptive", calm()).leaning(np.log(4.0))
+    said = threshold.readings(calm(12_000, seed=4))
+    months = len(said) / BUDGET.rows_per_month
+    assert sum(reading.begins for reading in said) / months == pytest.approx(60 / 4, rel=0.5)
+
+
 def test_a_state_that_stays_strange_ends_its_alarm() -> None:
     threshold = build(THRESHOLDS, "adaptive", {"drift": 0}).fit(calm(), BUDGET)
     said = threshold.readings(calm(9_000) + 4.0)
