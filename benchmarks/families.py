@@ -55,11 +55,11 @@ def judge(
     seed: int = 0,
     apart: Sequence[str] = (),
     every: int = 1,
+    by_step: bool = False,
 ) -> Judged:
     """Return errors on the last 15 % of the time line, every origin, of models fitted on the first 70 %.
 
-    Early stopping looks at the first half of the 15 % between; the ensemble's weights, which each step has for
-    itself, at all of them.
+    Early stopping looks at the first half of the 15 % between; the ensemble's weights at all of them.
 
     Parameters
     ----------
@@ -73,6 +73,8 @@ def judge(
         Members that are judged, and left out of the ensemble.
     every
         Weights are found on every so-many-th origin of the validation part; the test part is judged on all.
+    by_step
+        Whether each step has weights of its own.
     """
     split = chronological_split(panel)
     models = {label: build(MODELS, name, _seeded(name, params, seed)) for label, (name, params) in members.items()}
@@ -86,7 +88,7 @@ def judge(
     asked = {"horizon": horizon, "targets": panel.schema.target_names, "known": known}
     fit_s = {label: _fit(model, inner, split, asked) for label, model in models.items()}
     inside = [model for label, model in models.items() if label not in apart]
-    ensemble = Ensemble.of(transforms, inside, columns=raw.columns, by_step=True)
+    ensemble = Ensemble.of(transforms, inside, columns=raw.columns, by_step=by_step)
     ensemble.weigh(_between(raw, horizon, split.validation_start, split.test_start)[slice(None, None, every)])
     return _judged(ensemble, models, _between(raw, horizon, split.test_start, None), apart, fit_s)
 

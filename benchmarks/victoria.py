@@ -70,6 +70,7 @@ def pair(seed: int, baseline_first: bool) -> Pair:  # noqa: ARG001 - errors do n
         seed=seed,
         apart=APART,
         every=4,
+        by_step=True,
     )
     error, theirs = found.wape["ensemble"], {name: found.wape[name] for name in STATSFORECAST}
     notes = {
