@@ -89,9 +89,12 @@ class Triage:
             raise DataError.at("contributions do not match the rows", got=got, expected=f"{values.shape}")
         if self.feedback is not None:
             self.feedback.move(self.threshold, self.usual.series)
-        readings = {
-            row: self.threshold.update(float(scores[row])) for row in np.flatnonzero(np.isfinite(scores)).tolist()
-        }
+        readings: dict[int, Reading] = {}
+        for row, score in enumerate(scores.tolist()):
+            if np.isfinite(score):
+                readings[row] = self.threshold.update(score)
+            else:
+                self.threshold.skip()
         strange = np.zeros(len(scores), dtype=bool)
         strange[[row for row, reading in readings.items() if reading.strange]] = True
         known = {} if self.feedback is None else self.feedback.ledger.events

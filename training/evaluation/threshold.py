@@ -174,6 +174,10 @@ class Threshold(Component):
             self._level = self.level_with(self._lean)
         return reading
 
+    def skip(self) -> None:
+        """Go on by a row that could not be scored: it is quiet, and nothing is learned."""
+        self._since += 1.0
+
     def readings(self, scores: Floats) -> list[Reading]:
         """Update with each of (N,) scores in turn."""
         return [self.update(score) for score in finite(scores).tolist()]

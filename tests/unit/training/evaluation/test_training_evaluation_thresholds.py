@@ -98,6 +98,13 @@ class TestContract:
         assert [row for row, reading in enumerate(said) if reading.begins] == [30]
         assert sum(reading.strange for reading in said) == 6
 
+    def test_rows_without_a_score_are_quiet_rows(self, name: str) -> None:
+        threshold = made(name, calm())
+        assert threshold.update(50.0).begins
+        for _ in range(BUDGET.gap):
+            threshold.skip()
+        assert threshold.update(50.0).begins
+
     def test_memory_is_flat(self, name: str) -> None:
         threshold = made(name, calm())
         sizes = []
