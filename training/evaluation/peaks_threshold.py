@@ -31,7 +31,7 @@ FLOOD = 0.03
 """What each row of an event that outlasts LONG_GAPS gaps adds to the logarithm of the level's height; the budget's
 share of points times as much is taken off at every row. A state that is ten times as strange as the level ends its
 own alarm after 77 rows, and rows of long events come to no more than that share in the long run. Chosen with
-`AdaptiveThreshold`'s gain on rows of public series (NAB) outside their labels: with .01 a sub-sequence PCA had 1.1 %
+`AdaptiveThreshold`'s gain on rows of public series (NAB) outside their labels: with .01 sub-sequence PCA had 1.1 %
 of them strange, with .03 .06 %."""
 LONG_GAPS = 2
 REFIT_PEAKS = 40
