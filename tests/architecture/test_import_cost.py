@@ -28,6 +28,7 @@ HEAVY = (
 SHELLS = {
     "cluster.monitoring.metrics_actor": "the actor itself",
     "training.models.lstm_network": "a torch module",
+    "training.models.lstm_start": "a torch module; the network imports it",
     "training.detectors.autoencoder_network": "a torch module; the autoencoder imports it when it trains",
     "serve_deployments.deployments": "the deployments themselves; imported when a graph is built",
     "cluster.actors.state": "the actor itself",
