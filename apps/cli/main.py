@@ -8,6 +8,7 @@ import sys
 import typer
 
 from apps.cli import (
+    anomalies,
     ask,
     demo,
     experiments,
@@ -45,6 +46,7 @@ app.command()(platform.status)
 app.command()(platform.health)
 app.command()(platform.metrics)
 app.add_typer(operations.app, name="operations")
+app.add_typer(anomalies.app, name="anomalies")
 app.add_typer(models.app, name="models")
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(jobs.app, name="jobs")

@@ -206,8 +206,13 @@ class DetectorEnsemble(Detector):
 
     def surprises(self, state: State, table: Windows) -> Floats:
         """Return (M, R) each member's surprise, in nats; NaN where it has no score."""
+        pairs = zip(self.member_scores(state, table), state["members"], strict=True)
+        return np.stack([surprise(scores, member) for scores, member in pairs])
+
+    def member_scores(self, state: State, table: Windows) -> Floats:
+        """Return (M, R) each member's own score, on its own scale; NaN where it has none."""
         pairs = zip(self._detectors, state["members"], strict=True)
-        return np.stack([surprise(detector.judge(member["state"], table), member) for detector, member in pairs])
+        return np.stack([detector.judge(member["state"], table) for detector, member in pairs])
 
 
 def _scale(seen: Floats) -> State:
