@@ -33,9 +33,11 @@ benchmarks: $(INSTALLED)
 clean:
 	rm -rf $(VENV) heliotrope-data
 
+# `vus` has the published VUS-PR, which tests/oracle holds ours to. It asks for tensorflow, which that does not need.
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Heliotrope needs Python 3.11 or newer; name one: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,postgres]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps vus
 	@touch $(INSTALLED)

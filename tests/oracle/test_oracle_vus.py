@@ -55,7 +55,7 @@ def test_vus_pr_is_the_mean_of_plain_areas(events: list[tuple[int, int]], digits
 @pytest.mark.parametrize("events", EVENTS, ids=["one", "at an edge", "that touch"])
 @pytest.mark.parametrize("digits", [9, 0], ids=["distinct", "tied"])
 def test_vus_pr_is_the_published_one(events: list[tuple[int, int]], digits: int) -> None:
-    published = pytest.importorskip("vus.utils.metrics", reason="pip install --no-deps vus")
+    published = pytest.importorskip("vus.utils.metrics", reason="pip install --no-deps vus, as the Makefile does")
     labels, scores = drawn(events, digits)
     expected = published.metricor().RangeAUC_volume_opt(labels, scores, WIDEST)[-1]
     assert vus_pr(labels, scores, WIDEST) == pytest.approx(expected, rel=1e-12)
