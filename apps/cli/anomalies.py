@@ -46,6 +46,9 @@ def detect(
         [], help="SERIES,START,END,REASON: nobody is told of events within. SERIES may have * and ?. Repeatable."
     ),
     output: Path | None = typer.Option(None, help="Write a row an event to this CSV file."),
+    report: Path | None = typer.Option(
+        None, help="Write a page with pictures (.html), or the picture of the worst series (.png)."
+    ),
     as_json: bool = JsonOption,
 ) -> None:
     """Learn what is normal from the first part of each series, and tell what is strange in the rest.
@@ -57,7 +60,8 @@ def detect(
     from apps.anomaly.rulebook import RuleBook, default_book
     from apps.pipelines.watching import load_watched
 
-    _check_csv(output)
+    _check_ending(output, "output", (".csv",))
+    _check_ending(report, "report", (".html", ".png"))
     asked = Asked(
         detector=detector,
         alarms_per_month=budget,
@@ -72,12 +76,15 @@ def detect(
     found = search(panel, asked)
     if output:
         _write(found.to_frame(), output)
+    if report:
+        _write_report(source, found, report)
     if as_json:
         print_json(found.to_json())
         return
     _print(found)
-    if output:
-        console.print(f"Written: events to {escape(str(output))}", soft_wrap=True)
+    for what, path in (("events", output), ("report", report)):
+        if path:
+            console.print(f"Written: {what} to {escape(str(path))}", soft_wrap=True)
 
 
 @app.command()
@@ -184,15 +191,27 @@ def _window(text: str) -> Any:
     return Maintenance(series=parts[0], start=start, end=end, reason=parts[3])
 
 
-def _check_csv(output: Path | None) -> None:
-    if output is not None and output.suffix.lower() != ".csv":
-        raise ConfigError(f"output: got '{output}', expected a name that ends in .csv", parameter="output")
+def _check_ending(path: Path | None, option: str, endings: tuple[str, ...]) -> None:
+    if path is not None and path.suffix.lower() not in endings:
+        expected = " or ".join(endings)
+        raise ConfigError(f"{option}: got '{path}', expected a name that ends in {expected}", parameter=option)
 
 
 def _write(frame: pd.DataFrame, output: Path) -> None:
     from cluster.storage.files import write_whole
 
     write_whole(output, frame.to_csv(index=False).encode())
+
+
+def _write_report(source: str, found: Detection, path: Path) -> None:
+    from apps.reports.anomalies import anomaly_page, worst_first
+    from apps.reports.anomaly_plots import events_on_series
+    from cluster.storage.files import write_whole
+
+    if path.suffix.lower() == ".png":
+        write_whole(path, events_on_series(worst_first(found)[0]))
+    else:
+        write_whole(path, anomaly_page(source=source, found=found).encode())
 
 
 def _print(found: Detection) -> None:

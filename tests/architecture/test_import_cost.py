@@ -34,6 +34,7 @@ SHELLS = {
     "cluster.actors.state": "the actor itself",
     "training.distributed.loop": "the torch loop itself; the LSTM imports it when it trains",
     "apps.reports.drawing": "makes matplotlib's figures; imported by the plots",
+    "apps.reports.anomaly_plots": "draws with matplotlib; imported when a report is written",
     "apps.reports.bars": "draws with matplotlib; imported when a report is written",
     "apps.reports.plots": "draws with matplotlib; imported when a report is written",
     "apps.emissions.plot": "draws with matplotlib; imported by the commands that draw",

@@ -13,9 +13,11 @@ from typer.testing import CliRunner, Result
 
 from apps.anomaly.detect import Asked, detect, panel_of, scored
 from apps.anomaly.detection import COLUMNS
+from apps.anomaly.quiet import Maintenance
 from apps.anomaly.usual import Usual
 from apps.cli.main import app
 from apps.pipelines.watching import load_watched
+from apps.reports.anomalies import anomaly_page
 from cluster.errors import ConfigError, DataError, HeliotropeError, InsufficientHistoryError, UnknownNameError
 from training.detectors.z_score import ZScore
 from training.evaluation.alarm_budget import Budget
@@ -152,6 +154,38 @@ def test_gaps_and_missing_values_may_be_there(tmp_path: Path) -> None:
     assert any(event.factors[0].value > 150 for event in series.alarms)
 
 
+def test_a_page_and_a_picture(shell: CliRunner, tmp_path: Path) -> None:
+    frames = [meter().assign(site="a"), meter(1).assign(site="flat", kwh=5.0), meter(2).assign(site="<b>")]
+    source, page = saved(pd.concat(frames), tmp_path), tmp_path / "page.html"
+    words = ("detect", source, "--target", "kwh", "--series", "site")
+    assert "Written: report" in run(shell, *words, *QUICK, "--report", str(page)).stdout
+    text = page.read_text()
+    assert text.count("data:image/png;base64,") == 1 + 2 * 2
+    assert "flat could not be judged: series &#x27;flat&#x27; never changes" in text
+    assert "<b>" not in text
+    assert "<script" not in text
+    picture = tmp_path / "worst.png"
+    run(shell, *words, *QUICK, "--report", str(picture))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_shows_who_judged_and_what_was_kept_quiet(tmp_path: Path) -> None:
+    panel = load_watched(saved(meter(), tmp_path), targets=["kwh"])
+    wash = Maintenance(series="*", start=pd.Timestamp("2024-02-28"), end=pd.Timestamp("2024-03-09"), reason="wash")
+    text = anomaly_page(source="meter.csv", found=detect(panel, Asked(maintenance=[wash])))
+    assert "Who judged" in text
+    assert "what surprises it surprises the others too" in text
+    assert "Kept quiet" in text
+    assert "wash" in text
+
+
+def test_a_picture_without_an_alarm(tmp_path: Path) -> None:
+    panel = load_watched(saved(meter().head(1_400), tmp_path), targets=["kwh"])
+    found = detect(panel, Asked(detector="z_score", alarms_per_month=0.01))
+    assert found.alarms == ()
+    assert "0 alarms from 1 series" in anomaly_page(source="meter.csv", found=found)
+
+
 def spoiled(fault: str) -> pd.DataFrame:
     frame = meter()[["timestamp", "kwh"]]
     if fault == "constant":
@@ -202,6 +236,7 @@ def test_rubbish_is_refused_by_name(tmp_path: Path, fault: str, kind: type[Helio
         (["--maintenance", "x"], ConfigError, "expected SERIES,START,END,REASON"),
         (["--maintenance", "x,y,z,w"], ConfigError, "expected times"),
         (["--output", "x.txt"], ConfigError, "ends in .csv"),
+        (["--report", "x.pdf"], ConfigError, "ends in .html or .png"),
         (["--timestamp", "when"], DataError, "column 'when'"),
     ],
 )
