@@ -12,6 +12,7 @@ BENCHMARKS = {
     "bizitobs": "benchmarks.bizitobs",
     "emissions": "benchmarks.emissions",
     "etth1": "benchmarks.etth1",
+    "false_alarms": "benchmarks.false_alarms",
     "gas_turbine": "benchmarks.gas_turbine",
     "intervals": "benchmarks.intervals",
     "etth1_lstm": "benchmarks.etth1_lstm",

@@ -64,5 +64,15 @@ def panel_period(rows: Floats, *, rank: int = 1) -> int:
     return found[int(np.argmax(strength))]
 
 
+def repetition(rows: Floats) -> tuple[int, float]:
+    """Return the dominant period of `rows` (R, C) and how much they repeat by it, 0 to 1.
+
+    That is the auto-correlation at the period, 0 where it is negative, of the column that has the highest.
+    """
+    period = panel_period(rows)
+    found = max(_at(autocorrelation(column[:LONGEST_READ], MOST_LAGS), period) for column in rows.T)
+    return period, min(max(found, 0.0), 1.0)
+
+
 def _at(correlation: Floats, lag: int) -> float:
     return float(correlation[lag]) if lag < len(correlation) else 0.0

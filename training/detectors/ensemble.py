@@ -13,19 +13,29 @@ from training.core.detector import Detector, DetectorTags, parts
 from training.core.detector_input import read_table
 from training.core.panel import Panel
 from training.core.parameters import one_of, real
+from training.core.period import repetition
 from training.core.runner import Runner
 from training.core.windows import Floats, Windows
-from training.detectors.weighing import Flags, Say, agreements, average_precision
+from training.detectors.poly import Poly
+from training.detectors.subsequences import Subsequences
+from training.detectors.weighing import Flags, Say, agreements, average_precision, by_character
 
 MEMBERS: tuple[Mapping[str, Any], ...] = (
     {"name": "sub_pca", "params": {}},
-    {"name": "poly", "params": {}},
+    {"name": "poly", "params": {"power": 4}},
     {"name": "kmeans", "params": {}},
     {"name": "local_outlier_factor", "params": {}},
     {"name": "isolation_forest", "params": {"window": None}},
 )
-"""Kinds that lead the public table, by their own defaults: size and direction of a piece, its distance from a curve
-and from usual shapes, the air around it, and how easily it is set apart."""
+"""Kinds that lead the public table, by their defaults: size and direction of a piece, its distance from a curve
+and from usual shapes, the air around it, and how easily it is set apart. The curve's degree is that table's own;
+`Poly` has by default the one that was best on public series, labels in view."""
+OF_ROWS: tuple[Mapping[str, Any], ...] = (
+    {"name": "z_score", "params": {}},
+    {"name": "moving_average", "params": {}},
+    {"name": "forecast_residual", "params": {}},
+)
+"""Kinds that need no period: how far a row is from all rows, from the last ones, and from its forecast."""
 MOST_SCORES = 20_000
 """Scores kept of each member, evenly spaced by rank, the largest among them."""
 
@@ -33,7 +43,7 @@ MOST_SCORES = 20_000
 TIE = 1e-9
 """Share of a member's largest score up to which two differ by rounding alone: where a series repeats itself, the
 order of such scores says nothing."""
-WEIGHTINGS = ("agreement", "equal")
+WEIGHTINGS = ("agreement", "character", "equal")
 
 
 class DetectorEnsemble(Detector):
@@ -45,7 +55,9 @@ class DetectorEnsemble(Detector):
         `name` and `params` of each detector.
     weighting
         Without labels: `agreement` lets a member count, for each series, as much as what surprises it surprises the
-        others too; members that contradict the others do not count. `equal` lets all count the same.
+        others too; members that contradict the others do not count. `character` lets those that judge pieces count
+        more where the series repeats itself, the others where it does not: see `by_character`. `equal` lets all
+        count the same.
     weights
         Of the members, 0 or more, in their order, for all series, in place of `weighting`.
 
@@ -110,12 +122,17 @@ class DetectorEnsemble(Detector):
         told = np.stack([surprise(scores, scale) for scores, scale in zip(seen, scales, strict=True)])
         members = [{"state": state, **scale} for state, scale in zip(states, scales, strict=True)]
         agreement = agreements(told[:, ~np.isnan(told).any(axis=0)])
-        return {"members": members, "agreement": agreement, "weights": self._weights(agreement)}
+        period, repeats = repetition(table.rows)
+        weights = self._weights(agreement, repeats)
+        character = {"period": period, "repeats": repeats}
+        return {"members": members, "agreement": agreement, "weights": weights, **character}
 
-    def _weights(self, agreement: Floats) -> Floats:
+    def _weights(self, agreement: Floats, repeats: float) -> Floats:
         """Return (M,) weights with the sum 1."""
         if self.weights is not None:
             chosen = np.array(self.weights)
+        elif self.weighting == "character":
+            chosen = by_character(np.array([of_pieces(detector) for detector in self._detectors]), repeats)
         elif self.weighting == "agreement" and (agreement > 0).any():
             chosen = agreement.clip(0)
         else:
@@ -181,6 +198,9 @@ class DetectorEnsemble(Detector):
             why = "its weight was given"
         elif self.weighting == "equal":
             why = "all members count the same"
+        elif self.weighting == "character":
+            kind = "pieces" if of_pieces(self._detectors[at]) else "single rows"
+            why = f"it judges {kind}, and rows {state['period']} apart have the correlation {state['repeats']:.2f}"
         elif len(self.members) == 1:
             why = "it is alone"
         else:
@@ -213,6 +233,11 @@ class DetectorEnsemble(Detector):
         """Return (M, R) each member's own score, on its own scale; NaN where it has none."""
         pairs = zip(self._detectors, state["members"], strict=True)
         return np.stack([detector.judge(member["state"], table) for detector, member in pairs])
+
+
+def of_pieces(detector: Detector) -> bool:
+    """Return whether a detector judges pieces about a period long, and not rows or forecasts of them."""
+    return isinstance(detector, Subsequences | Poly) and detector.window != 1
 
 
 def _scale(seen: Floats) -> State:

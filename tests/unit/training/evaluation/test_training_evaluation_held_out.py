@@ -1,0 +1,57 @@
+"""Scores by detectors that have not seen the rows: which half judges which, and that a level from them is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cluster.errors import DataError
+from training.core.panel import Panel
+from training.core.schema import Column, Schema
+from training.core.windows import Floats
+from training.detectors.sub_pca import SubPCA
+from training.detectors.z_score import ZScore
+from training.evaluation.held_out import held_out_scores
+
+SCHEMA = Schema(name="plant", frequency="h", targets=(Column(name="flow"),))
+
+
+def panel(values: Floats) -> Panel:
+    times = pd.date_range("2024-01-01", periods=len(values), freq="h")
+    return Panel(pd.DataFrame({"series_id": "a", "timestamp": times, "flow": values}), SCHEMA)
+
+
+def read(detector: ZScore, rows: Panel) -> Floats:
+    return detector.score(rows).of("a")[None]
+
+
+def test_each_half_is_judged_by_the_other() -> None:
+    rng = np.random.default_rng(0)
+    values = np.r_[rng.normal(0, 1, 101), rng.normal(0, 2, 100)]  # an odd number of rows
+    early, late = values[:100], values[100:]
+    got = held_out_scores(ZScore, panel(values), read)
+    assert got.shape == (1, 201)
+    assert got[0, :100] == pytest.approx(abs(early - late.mean()) / late.std())
+    assert got[0, 100:] == pytest.approx(abs(late - early.mean()) / early.std())
+
+
+def test_a_level_from_them_is_that_of_new_rows() -> None:
+    """Axes of 32 places from 400 rows of noise fit those rows better than any to come."""
+    values = np.random.default_rng(1).normal(size=2400)
+    history, whole = panel(values[:400]), panel(values)
+
+    def made() -> SubPCA:
+        return SubPCA(window=32)
+
+    scores = made().fit(history).score(whole).values
+    held = held_out_scores(made, history, lambda detector, rows: detector.score(rows).values)
+    naive, ours = ((scores[400:] > np.quantile(level, 0.9)).mean() for level in (scores[:400], held))
+    assert naive > 0.2
+    assert ours < 0.1
+
+
+def test_half_a_history_that_stands_still_is_refused() -> None:
+    values = np.r_[np.zeros(50), np.random.default_rng(0).normal(size=50)]
+    with pytest.raises(DataError, match="'a'"):
+        held_out_scores(ZScore, panel(values), read)
