@@ -14,6 +14,7 @@ from apps.anomaly.quiet import Maintenance
 from apps.anomaly.rulebook import RuleBook, default_book
 from apps.anomaly.triage import Triage
 from apps.anomaly.usual import Usual, table_of
+from apps.pipelines.progress import Progress
 from cluster.errors import HeliotropeError, InsufficientHistoryError
 from training.core.component import build
 from training.core.detector import single
@@ -67,7 +68,7 @@ class Asked:
         real("learn", self.learn, low=0, high=0.95, above=True)
 
 
-def detect(panel: Panel, asked: Asked) -> Detection:
+def detect(panel: Panel, asked: Asked, progress: Progress | None = None) -> Detection:
     """Return the events of each series' later rows.
 
     A series that cannot be judged is told beside the others; a lone one raises.
@@ -76,6 +77,8 @@ def detect(panel: Panel, asked: Asked) -> Detection:
     ----------
     panel
         Its targets are watched; covariates beside them only explain. Gaps and missing values are allowed.
+    progress
+        Is told of each series.
 
     Raises
     ------
@@ -88,11 +91,16 @@ def detect(panel: Panel, asked: Asked) -> Detection:
     errors: dict[str, HeliotropeError] = {}
     _made(asked.detector)  # an unknown name is no series' fault
     read_table(panel, panel.schema.target_names)
-    for name, frame in panel.frame.groupby(ID, sort=False):
+    count = panel.frame[ID].nunique()
+    for place, (name, frame) in enumerate(panel.frame.groupby(ID, sort=False)):
+        if progress:
+            progress.update("learn and judge", place, count, str(name))
         try:
             judged.append(_judge(Panel(frame.reset_index(drop=True), panel.schema), asked))
         except HeliotropeError as error:
             errors[str(name)] = error
+    if progress:
+        progress.update("learn and judge", count, count)
     if not judged:
         raise next(iter(errors.values()))
     return Detection(

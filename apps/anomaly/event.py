@@ -33,7 +33,8 @@ class Event:
     rows
         From start to end.
     score, level
-        Of the peak, and what it had to be above.
+        The highest of the rows that were strange, and the level as they began. A detector of pieces finds rows
+        beside an event strange too: start, end and peak are of rows that are unusual themselves, where some are.
     p_value
         Chance of such a score at a usual row.
     events_per_month

@@ -44,8 +44,14 @@ class Factor:
     def sentence(self) -> str:
         """Return the factor in words."""
         unit = "" if self.unit == "1" else f" {self.unit}"
-        value = "missing" if np.isnan(self.value) else f"{self.value:.4g}{unit}"
-        return f"{self.column} {value}, normal {self.low:.4g} .. {self.high:.4g}{unit} ({self.share:.0%})"
+        value = "missing" if np.isnan(self.value) else f"{_figure(self.value)}{unit}"
+        normal = f"{_figure(self.low)} .. {_figure(self.high)}{unit}"
+        return f"{self.column} {value}, normal {normal} ({self.share:.0%})"
+
+
+def _figure(value: float) -> str:
+    """Return four digits, or a whole number where that is longer."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 @dataclass(frozen=True, kw_only=True)

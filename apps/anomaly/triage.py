@@ -100,10 +100,16 @@ class Triage:
         known = {} if self.feedback is None else self.feedback.ledger.events
         found = []
         for start, stop in runs(strange, self.threshold.budget.gap):
-            rows = slice(start, stop)
+            whole = slice(int(start), int(stop))
+            rows = self.usual.narrowed(values, times, whole)
+            rows = rows if np.isfinite(scores[rows]).any() else whole
             parts = None if contributions is None else contributions[rows]
-            peak = int(start) + int(np.nanargmax(scores[rows]))
-            event = self._event(values[rows], times[rows], scores[rows], (times[peak], readings[peak]), parts)
+            peak = rows.start + int(np.nanargmax(scores[rows]))
+            highest = whole.start + int(np.nanargmax(scores[whole]))
+            # the level as the event began: the event itself raises it
+            reading = replace(readings[highest], level=readings[whole.start].level)
+            judged = (times[peak], float(scores[highest]), reading)
+            event = self._event(values[rows], times[rows], scores[rows], judged, parts)
             event = replace(event, similar=nearest(np.array(event.vector), known, but=event.id))
             found.append(event if readings[int(start)].begins else continued(event, told))
         events = quieted(found, self.maintenance, repeat_s=self.repeat_s, told=told)
@@ -132,12 +138,11 @@ class Triage:
         values: Floats,
         times: Times,
         scores: Floats,
-        judged: tuple[np.datetime64, Reading],
+        judged: tuple[np.datetime64, float, Reading],
         parts: Floats | None,
     ) -> Event:
-        peak, reading = judged
+        peak, score, reading = judged
         evidence = gather(self.usual, values, times, gap=self.threshold.budget.gap, contributions=parts)
-        score = float(np.nanmax(scores))
         types, amounts = types_of(evidence), impacts(self.usual, values, times, self.book.conversions)
         chance = self.threshold.expected_rate(score)
         rating = self._rating(evidence, chance, reading, amounts)

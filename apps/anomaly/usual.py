@@ -21,6 +21,8 @@ LARGEST = 50.0
 SHRINK = 0.05
 """Share of independence in the columns' correlations, so that doubled columns do not explain each other away."""
 NORMAL_95 = 1.96
+UNUSUAL = 3.0
+"""Deviations from which a row is unusual by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +170,25 @@ class Usual:
             low=np.fmax(expected - half, low),
             high=np.fmin(expected + half, high),
         )
+
+    def narrowed(self, values: Floats, times: Times, rows: slice) -> slice:
+        """Return the part of some rows from the first to the last that is unusual itself or has a value missing.
+
+        All of them where none is: then their course is what is strange.
+
+        Parameters
+        ----------
+        values, times
+            (n, C), (n,) of the whole table.
+        rows
+            Those that belong together.
+        """
+        apart = self.deviations(values[rows], times[rows])
+        far = np.fmax(np.abs(apart.seasonal), np.abs(apart.conditional))
+        unusual = np.flatnonzero((np.isnan(far) | (far >= UNUSUAL)).any(axis=1))
+        if not len(unusual):
+            return rows
+        return slice(rows.start + int(unusual[0]), rows.start + int(unusual[-1]) + 1)
 
 
 def table_of(panel: Panel) -> tuple[Floats, Times]:

@@ -12,6 +12,7 @@ import pandas as pd
 import typer
 from rich.markup import escape
 
+from apps.cli.bars import Bars
 from apps.cli.output import JsonOption, console, print_json
 from cluster.errors import ConfigError
 from cluster.settings import Settings
@@ -73,7 +74,8 @@ def detect(
     panel = load_watched(
         source, targets=target, beside=beside, schema=schema, timestamp=timestamp, series=series, unit=unit
     )
-    found = search(panel, asked)
+    with Bars() as bars:
+        found = search(panel, asked, bars)
     if output:
         _write(found.to_frame(), output)
     if report:

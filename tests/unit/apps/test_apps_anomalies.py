@@ -13,8 +13,9 @@ from typer.testing import CliRunner, Result
 
 from apps.anomaly.detect import Asked, detect, panel_of, scored
 from apps.anomaly.detection import COLUMNS
+from apps.anomaly.evidence import Factor
 from apps.anomaly.quiet import Maintenance
-from apps.anomaly.usual import Usual
+from apps.anomaly.usual import Usual, phases_of
 from apps.cli.main import app
 from apps.pipelines.watching import load_watched
 from apps.reports.anomalies import anomaly_page
@@ -65,7 +66,9 @@ def test_the_surge_is_the_worst_alarm(shell: CliRunner, tmp_path: Path, detector
     (facts,) = found["series"]
     assert (facts["learned_rows"], facts["judged_rows"]) == (1_000, 1_000)
     worst = found["alarms"][0]
-    assert pd.Timestamp(worst["start"]) <= frame["timestamp"][SURGE.start + 3] <= pd.Timestamp(worst["end"])
+    # to the row, though pieces of a day or two see it from far
+    assert pd.Timestamp(worst["start"]) == frame["timestamp"][SURGE.start]
+    assert pd.Timestamp(worst["end"]) == frame["timestamp"][SURGE.stop - 1]
     assert worst["factors"][0]["value"] > worst["factors"][0]["high"]
     assert worst["impacts"][0]["unit"] == "kWh"
     assert worst["rating"]["reason"]
@@ -184,6 +187,26 @@ def test_a_picture_without_an_alarm(tmp_path: Path) -> None:
     found = detect(panel, Asked(detector="z_score", alarms_per_month=0.01))
     assert found.alarms == ()
     assert "0 alarms from 1 series" in anomaly_page(source="meter.csv", found=found)
+
+
+def test_rows_that_are_usual_themselves_are_not_of_the_event() -> None:
+    panel = load_watched("steel_industry", targets=["energy_kwh"])
+    table = panel.table
+    usual, rows = Usual.fit(panel_of(panel, slice(0, 2_000))), slice(2_100, 2_140)
+    values = table.rows[:2_200].copy()
+    values[rows] = usual.profile[phases_of(table.times[rows], usual.step_s, usual.season)]
+    assert usual.narrowed(values, table.times, rows) == rows
+    values[2_110] += 4 * usual.scale
+    values[2_113] = np.nan
+    assert usual.narrowed(values, table.times, rows) == slice(2_110, 2_114)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(20.384, "20.38"), (17_890.4, "17,890"), (-123_456.0, "-123,456"), (1e-7, "1e-07")]
+)
+def test_figures_are_read_as_they_are(value: float, text: str) -> None:
+    factor = Factor(column="kwh", unit="kWh", share=1.0, deviation=9.0, value=value, low=0.0, high=1.0)
+    assert factor.sentence() == f"kwh {text} kWh, normal 0 .. 1 kWh (100%)"
 
 
 def spoiled(fault: str) -> pd.DataFrame:
