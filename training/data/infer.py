@@ -97,8 +97,8 @@ def infer_frequency(frame: pd.DataFrame) -> str:
                 "the timestamps have no regular step",
                 column=TIME,
                 got=f"steps such as {', '.join(map(str, steps.unique()[:3])) or 'none'}",
-                expected="one step throughout, such as an hour or a day; resample the table first, or name the column of "
-                "series ids where it holds several",
+                expected="one step throughout, such as an hour or a day; resample the table first, or name the "
+                "column of series ids where it holds several",
             )
         return str(pd.tseries.frequencies.to_offset(usual.iloc[0]).freqstr)
     return str(frequency)
