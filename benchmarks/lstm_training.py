@@ -9,7 +9,7 @@ training part.
 `same_net` is the very same network and loss, so that the loop alone makes the difference: first weights, data path,
 batches, steps, bfloat16 where the processor has it. `anchored` forecasts the difference from the window's mean, as
 `LSTM` does by default. Both clocks run on while validation losses are computed. Course and first weights were
-chosen on seeds 0 to 2.
+chosen on seeds 0 to 5.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from training.models.lstm import LSTM
 
 TARGET, WINDOW, HORIZON = "NOX", 30, 24
 EPOCHS = 3
-COURSE: dict[str, Any] = {"max_epochs": 8, "stride": 8, "batch_size": 64, "learning_rate": 2.1e-3}
-"""Short epochs, each of an eighth of the windows: each is visited once."""
+COURSE: dict[str, Any] = {"max_epochs": 4, "stride": 8, "batch_size": 64}
+"""Short epochs, each of an eighth of the windows: half of them are visited, once."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "same_net": {"anchor": "none"},
     "anchored": {},

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from training.distributed.loop import Masks, Network
-from training.models.lstm_start import ridge_head, set_head
+from training.models.lstm_start import ridge_head, set_head, set_memories
 
 SMALLEST_SPREAD = 1e-3
 """Added to a window's spread, in units of the table: a constant window is divided by this, not by zero."""
@@ -70,7 +70,7 @@ class LSTMNetwork(Network):
         skip: bool,
     ) -> None:
         super().__init__()
-        self._shared, self._segment, self._count = shared, segment, len(targets)
+        self._shared, self._window, self._segment, self._count = shared, window, segment, len(targets)
         self._horizon, self._dropout, self._anchor, self._rescale = horizon, dropout, anchor, rescale
         read = [column for column in inputs if not (shared and column in targets)]
         sizes = [segment * (len(read) + shared), *hidden]
@@ -98,18 +98,20 @@ class LSTMNetwork(Network):
         return (out if unit is None else out * unit) + level
 
     @torch.no_grad()
-    def start(self, windows: Iterable[tuple[Tensor, Tensor]], masks: Masks) -> None:
-        """Let the head begin as the ridge regression of the futures on the states of the untrained layers.
+    def start(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Let the layers begin as memories, and the head as the ridge regression of the futures on their states.
 
         Not so where there is a skip, which is linear already; what is known ahead has no say at first.
         """
         rank = self.dense.out_features // 2
         if self.skip is not None or rank == 0:
             return
+        for layer in self.layers:
+            set_memories(layer, self._window // self._segment)
         states, wanted = [], []
         for rows, future in windows:
             past, level, unit = self._normalised(rows)
-            states.append(self._recur(self._values(rows, past), masks).float())
+            states.append(self._recur(self._values(rows, past), None).float())
             target = (future - level) if unit is None else (future - level) / unit
             wanted.append((target.transpose(1, 2) if self._shared else target).reshape(len(states[-1]), -1))
         newest, truth = torch.cat(states), torch.cat(wanted)

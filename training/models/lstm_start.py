@@ -1,14 +1,16 @@
-"""The first weights of an LSTM's head, in closed form: training starts from a forecast, not from noise."""
+"""The first weights of an LSTM, in closed form: training starts from a forecast, not from noise."""
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-PENALTY = 0.03
-"""Of the ridge regression, on states of unit variance: dropout in the states is a penalty already."""
+PENALTY = 0.003
+"""Of the ridge regression, on states of unit variance. On the gas turbine's validation part .003 to .03 came to
+much the same loss after training; less asks for weights that dropout then tears down."""
 SMALLEST_STATE, SMALLEST_SWING = 1e-6, 1e-9
 """A state that never moves is divided by this, not by zero; so is a direction without any forecast in it."""
 
@@ -36,7 +38,7 @@ def ridge_head(states: Tensor, wanted: Tensor, rank: int) -> LinearHead:
     Parameters
     ----------
     states
-        (N, S), last states of untrained recurrent layers, dropout included.
+        (N, S), last states of untrained recurrent layers.
     wanted
         (N, O), what shall be forecast.
     rank
@@ -61,6 +63,25 @@ def ridge_head(states: Tensor, wanted: Tensor, rank: int) -> LinearHead:
     inner = (weights @ kept.T / balance).T / spread
     parts = (inner, -inner @ mean, kept.T * balance, level)
     return LinearHead(*(part.float() for part in parts))
+
+
+@torch.no_grad()
+def set_memories(layer: nn.Module, steps: int) -> None:
+    """Let each unit of an LSTM layer begin as a leaky mean over its own span of time, from one step to all `steps`.
+
+    Units are spread evenly over the logarithm of the span s: the forget gate opens to s / (1 + s), the input gate
+    to 1 / (1 + s). With torch's own biases all units forget half of their state at each step.
+
+    References
+    ----------
+    Tallec and Ollivier (2018), Can recurrent neural networks warp time? Theirs draws spans from a uniform
+    distribution; on the gas turbine's validation part a logarithmic one gave a smaller loss.
+    """
+    layer.get_parameter("bias_hh_l0").zero_()
+    gates = layer.get_parameter("bias_ih_l0").zero_()
+    size = len(gates) // 4
+    logarithms = torch.linspace(0, math.log(max(steps - 1, 1)), size, device=gates.device)
+    gates[:size], gates[size : 2 * size] = -logarithms, logarithms
 
 
 @torch.no_grad()

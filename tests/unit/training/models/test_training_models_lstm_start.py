@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from training.distributed.loop import Masks
 from training.models.lstm_network import LSTMNetwork, build_network
 from training.models.lstm_start import PENALTY, ridge_head, set_head
 
@@ -81,12 +80,12 @@ def started(**changed: Any) -> tuple[LSTMNetwork, LSTMNetwork, torch.Tensor, tor
     before, after = (build_network({**SPEC, **changed}, torch.Generator().manual_seed(0)) for _ in range(2))
     rows = noise(200, 6, 2, seed=1)
     future = rows[:, -1:, :1] * torch.tensor([1.0, 0.8, 0.6])[:, None] + 5
-    after.start([(rows[:120], future[:120]), (rows[120:], future[120:])], Masks(generator=torch.Generator()))
+    after.start([(rows[:120], future[:120]), (rows[120:], future[120:])])
     return before, after, rows, future
 
 
 def test_started_network_forecasts_well_and_knows_nothing_of_the_future_yet() -> None:
-    _, network, rows, future = started()
+    _, network, rows, future = started(hidden=[16, 16])
     with torch.no_grad():
         forecast, other = (network(rows, noise(200, 3, 1, seed=seed)) for seed in (2, 3))
     torch.testing.assert_close(forecast, other, rtol=0, atol=0)
@@ -98,6 +97,20 @@ def test_network_with_a_skip_or_a_single_unit_starts_as_drawn(changed: dict[str,
     before, after, _, _ = started(**changed)
     for name, value in before.state_dict().items():
         torch.testing.assert_close(after.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_units_start_as_leaky_means_over_all_spans_of_the_window() -> None:
+    """A unit that reads a constant 1 through its gates alone keeps s / (1 + s) of its state at each step."""
+    _, network, _, _ = started(window=6)
+    for layer in network.layers:
+        size = layer.get_parameter("bias_ih_l0").shape[0] // 4
+        admit, forget = torch.sigmoid(layer.get_parameter("bias_ih_l0").detach()[: 2 * size]).chunk(2)
+        torch.testing.assert_close(admit + forget, torch.ones(size))
+        spans = forget / admit
+        assert spans[0] == pytest.approx(1)
+        assert spans[-1] == pytest.approx(5, rel=1e-5)
+        ratios = spans[1:] / spans[:-1]
+        torch.testing.assert_close(ratios, ratios[:1].expand_as(ratios), rtol=1e-4, atol=0)
 
 
 def test_recurrent_weights_start_orthogonal() -> None:
