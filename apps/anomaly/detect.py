@@ -22,9 +22,10 @@ from training.core.detector_input import carried, read_table
 from training.core.panel import Panel
 from training.core.parameters import real
 from training.core.validation import ID
-from training.core.windows import Floats, Ints
+from training.core.windows import Floats
 from training.evaluation.adaptive_threshold import AdaptiveThreshold
 from training.evaluation.alarm_budget import Budget
+from training.evaluation.held_out import held_out_scores
 from training.evaluation.member_tails import MemberTails
 
 if TYPE_CHECKING:
@@ -219,8 +220,10 @@ def scored(panel: Panel, whole: Detector, budget: Budget, *, late: int) -> Told:
 
     watched = _watched(panel)
     learned = panel_of(watched, slice(0, late))
-    parts = [_held_out(whole.name, learned, fold) for fold in np.array_split(np.arange(late), FOLDS)]
-    scores = np.concatenate([*parts, _scores(whole, watched, np.arange(late))[:, late:]], axis=1)
+    crossed = held_out_scores(
+        lambda: _made(whole.name), learned, lambda made, rows: _scores(made, rows, late), folds=FOLDS
+    )
+    scores = np.concatenate([crossed, _scores(whole, watched, late)[:, late:]], axis=1)
     if not isinstance(whole, DetectorEnsemble):
         return Told(scores=scores[0])
     said = whole.says(panel.series[0])
@@ -234,21 +237,14 @@ def scored(panel: Panel, whole: Detector, budget: Budget, *, late: int) -> Told:
     return Told(scores=tails.mean(members), members=members, says=says)
 
 
-def _held_out(detector: str, learned: Panel, fold: Ints) -> Floats:
-    """Return (M, F) scores of a fold's rows by a detector that was fitted on the others."""
-    others = np.setdiff1d(np.arange(len(learned)), fold)
-    fitted = _made(detector).fit(Panel(learned.frame.iloc[others], learned.schema))
-    return _scores(fitted, learned, others)[:, fold]
-
-
-def _scores(detector: Detector, panel: Panel, fitted: Ints) -> Floats:
+def _scores(detector: Detector, panel: Panel, late: int) -> Floats:
     """Return (M, R) the scores of one series by an ensemble's members, or by the detector itself, M = 1.
 
-    In units of what each gave to the rows that it was fitted on: 0 is their median, 1 the highest hundredth begins.
-    The scale of a score may hang on the rows that were fitted: their number, where clusters came to lie.
+    In units of what each gives to the first `late` rows: 0 is their median, at 1 the highest hundredth begins. The
+    scale of a score may hang on the rows that were fitted: on their number, on where clusters came to lie.
     """
     raw = _raw_scores(detector, panel)
-    seen = raw[:, fitted]
+    seen = raw[:, :late]
     middle = np.nanmedian(seen, axis=1, keepdims=True)
     unit = np.nanquantile(seen, HIGH, axis=1, keepdims=True) - middle
     out: Floats = (raw - middle) / np.maximum(unit, LEAST_UNIT)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 
 from training.core.detector import Detector
 from training.core.panel import Panel
+from training.core.parameters import whole
 from training.core.windows import Floats
 
 Made = TypeVar("Made", bound=Detector)
 
 
-def held_out_scores(make: Callable[[], Made], history: Panel, read: Callable[[Made, Panel], Floats]) -> Floats:
-    """Return (..., R) scores of one series' history, each half by a detector that was fitted on the other.
+def held_out_scores(
+    make: Callable[[], Made], history: Panel, read: Callable[[Made, Panel], Floats], *, folds: int = 2
+) -> Floats:
+    """Return (..., R) scores of one series' history, each part by a detector that was fitted on the others.
 
     Rows that taught a detector have lower scores than new ones; a level from them lets too many alarms through. A
     part that is held back for the level alone is lost to both sides: the detector never learns from it, and the
@@ -29,20 +34,23 @@ def held_out_scores(make: Callable[[], Made], history: Panel, read: Callable[[Ma
         One series, in order of time.
     read
         Detector and panel -> (..., R) scores of its rows.
+    folds
+        Parts, 2 or more: of more parts a detector learns more rows, with a seam where the part is missing.
 
     Raises
     ------
     DataError, InsufficientHistoryError
-        As `Detector.fit`, of a half.
+        As `Detector.fit`, of the other parts.
 
     References
     ----------
-    Vovk (2015), Cross-conformal predictors, with two folds. Ours hands the scores to a tail instead of ranking
-    them: the halves are long pieces, since neighbours know each other.
+    Vovk (2015), Cross-conformal predictors. Ours hands the scores to a tail instead of ranking them: the parts are
+    long pieces, since neighbours know each other.
     """
-    half = len(history) // 2
-    early, late = (
-        make().fit(Panel(history.frame.iloc[part].reset_index(drop=True), history.schema))
-        for part in (slice(0, half), slice(half, None))
-    )
-    return np.concatenate([read(late, history)[..., :half], read(early, history)[..., half:]], axis=-1)
+    whole("folds", folds, low=2)
+    edges = [len(history) * fold // folds for fold in range(folds + 1)]
+    told = []
+    for start, stop in pairwise(edges):
+        others = pd.concat([history.frame.iloc[:start], history.frame.iloc[stop:]], ignore_index=True)
+        told.append(read(make().fit(Panel(others, history.schema)), history)[..., start:stop])
+    return np.concatenate(told, axis=-1)

@@ -236,7 +236,7 @@ def spoiled(fault: str) -> pd.DataFrame:
         (
             "few",
             InsufficientHistoryError,
-            "got 29 scores, expected at least 50.*the first 45 teach what is normal",
+            "got 28 scores, expected at least 50.*the first 45 teach what is normal",
         ),
         ("huge", DataError, r"too large to be measured: column 'kwh', row 100: got 1e\+300"),
         ("clock", DataError, "the clock runs backwards or stands still: column 'timestamp', row 500"),
