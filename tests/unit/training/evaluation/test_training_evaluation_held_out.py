@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cluster.errors import DataError
+from cluster.errors import ConfigError, DataError
 from training.core.panel import Panel
 from training.core.schema import Column, Schema
 from training.core.windows import Floats
@@ -34,6 +34,16 @@ def test_each_half_is_judged_by_the_other() -> None:
     assert got.shape == (1, 201)
     assert got[0, :100] == pytest.approx(abs(early - late.mean()) / late.std())
     assert got[0, 100:] == pytest.approx(abs(late - early.mean()) / early.std())
+
+
+def test_each_of_more_parts_is_judged_by_all_others() -> None:
+    values = np.random.default_rng(0).normal(0, 1, 202)
+    got = held_out_scores(ZScore, panel(values), read, folds=4)[0]
+    for start, stop in ((0, 50), (50, 101), (101, 151), (151, 202)):
+        others = np.delete(values, slice(start, stop))
+        assert got[start:stop] == pytest.approx(abs(values[start:stop] - others.mean()) / others.std())
+    with pytest.raises(ConfigError, match="'folds'"):
+        held_out_scores(ZScore, panel(values), read, folds=1)
 
 
 def test_a_level_from_them_is_that_of_new_rows() -> None:
