@@ -56,8 +56,9 @@ class DetectorEnsemble(Detector):
     weighting
         Without labels: `agreement` lets a member count, for each series, as much as what surprises it surprises the
         others too; members that contradict the others do not count. `character` lets those that judge pieces count
-        more where the series repeats itself, the others where it does not: see `by_character`. `equal` lets all
-        count the same.
+        more where the series repeats itself, the others where it does not: see `by_character`. With OF_ROWS beside
+        MEMBERS it found more of NAB's windows within a budget, at levels from crossed scores, and ranked rows much
+        worse (VUS-PR). `equal` lets all count the same.
     weights
         Of the members, 0 or more, in their order, for all series, in place of `weighting`.
 
