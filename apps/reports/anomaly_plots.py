@@ -32,6 +32,8 @@ SHADES = {"low": "#e6cf00", "medium": "#e69f00", "high": "#d55e00", "critical": 
 MOST_COLUMNS, MOST_CLOSE, MOST_SERIES, MOST_NUMBERED = 3, 4, 20, 12
 BINS = 240
 """Cells of a row of the agreement picture; each shows its strangest row."""
+LABEL_WIDTH = 0.07
+"""Share of the axis that a place and a severity take."""
 NARROWEST = 0.004
 """Share of the axis that an event is wide at least, so that one row is seen."""
 
@@ -177,14 +179,30 @@ def _shade(axes: Axes, series: JudgedSeries) -> None:
 
 
 def _number(axes: Axes, alarms: Sequence[Event]) -> None:
-    """Write each alarm's place and severity above it, those that would cover each other on two lines."""
-    for place, event in enumerate(alarms[:MOST_NUMBERED], start=1):
+    """Write each alarm's place and severity above it, those that would cover each other on lines of their own."""
+    told = alarms[:MOST_NUMBERED]
+    wordy = len(alarms) <= MOST_NUMBERED // 2
+    places = [float(date2num(event.peak)) for event in told]
+    low, high = axes.get_xlim()
+    lines = lines_apart(places, (high - low) * (LABEL_WIDTH if wordy else LABEL_WIDTH / 3))
+    for rank, (event, place, line) in enumerate(zip(told, places, lines, strict=True), start=1):
         axes.annotate(
-            f"{place} {event.severity}" if len(alarms) <= MOST_NUMBERED // 2 else str(place),
-            (float(date2num(event.peak)), 1.0), xycoords=("data", "axes fraction"),
-            xytext=(0, 3 + 10 * (place % 2)), textcoords="offset points", ha="center", fontsize=8,
+            f"{rank} {event.severity}" if wordy else str(rank),
+            (place, 1.0), xycoords=("data", "axes fraction"),
+            xytext=(0, 3 + 10 * line), textcoords="offset points", ha="center", fontsize=8,
             annotation_clip=False,
         )  # fmt: skip
+
+
+def lines_apart(places: Sequence[float], width: float) -> list[int]:
+    """Return for each label the lowest line, from 0, on which it is `width` or more from all labels to its left."""
+    ends: list[float] = []
+    lines = [0] * len(places)
+    for at in sorted(range(len(places)), key=places.__getitem__):
+        line = next((n for n, end in enumerate(ends) if places[at] >= end), len(ends))
+        ends[line : line + 1] = [places[at] + width]
+        lines[at] = line
+    return lines
 
 
 def _close(axes: Axes, series: JudgedSeries, event: Event) -> None:

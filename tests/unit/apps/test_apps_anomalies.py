@@ -182,6 +182,13 @@ def test_the_page_shows_who_judged_and_what_was_kept_quiet(tmp_path: Path) -> No
     assert "wash" in text
 
 
+def test_labels_that_would_cover_each_other_are_on_lines_of_their_own() -> None:
+    from apps.reports.anomaly_plots import lines_apart
+
+    assert lines_apart([5.0, 1.0, 1.5, 2.5, 1.9], width=1.0) == [0, 0, 1, 0, 2]
+    assert lines_apart([], width=1.0) == []
+
+
 def test_a_picture_without_an_alarm(tmp_path: Path) -> None:
     panel = load_watched(saved(meter().head(1_400), tmp_path), targets=["kwh"])
     found = detect(panel, Asked(detector="z_score", alarms_per_month=0.01))
