@@ -58,13 +58,15 @@ class Network(nn.Module):
     (B, horizon, T); dropout is drawn from the masks, and is off where these are None.
     """
 
-    def start(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
+    def start(self, windows: Iterable[tuple[Tensor, Tensor]], masks: Masks) -> None:
         """Set first weights that follow from data, before any is learned; here none do.
 
         Parameters
         ----------
         windows
             Pasts (B, context, C) and futures (B, horizon, T) of training windows.
+        masks
+            For dropout.
         """
 
 
@@ -231,7 +233,8 @@ class Training:
 
     def start(self) -> None:
         """Set the first weights that follow from data, the same on all workers."""
-        self._network.start(self._drawn())
+        masks = Masks(generator=torch.Generator(self._device).manual_seed(self._plan.dropout_seed(0)))
+        self._network.start(self._drawn(), masks)
         if self._world_size > 1:
             for parameter in self._network.parameters():
                 dist.broadcast(parameter.detach(), 0)

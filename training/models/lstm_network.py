@@ -98,23 +98,25 @@ class LSTMNetwork(Network):
         return (out if unit is None else out * unit) + level
 
     @torch.no_grad()
-    def start(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
+    def start(self, windows: Iterable[tuple[Tensor, Tensor]], masks: Masks) -> None:
         """Let the head begin as the ridge regression of the futures on the states of the untrained layers.
 
         Not so where there is a skip, which is linear already; what is known ahead has no say at first. Without an
-        anchor the layers have to hold levels, and begin as memories; with one they did harm (5 % of the validation
-        loss on the gas turbine).
+        anchor the layers have to hold levels: they begin as memories, whose states the head reads whole. With one
+        memories did harm (5 % of the validation loss on the gas turbine), and so did, in small networks, a head
+        that had not met dropout.
         """
         rank = self.dense.out_features // 2
         if self.skip is not None or rank == 0:
             return
-        if self._anchor == "none":
+        floating = self._anchor == "none"
+        if floating:
             for layer in self.layers:
                 set_memories(layer, self._window // self._segment)
         states, wanted = [], []
         for rows, future in windows:
             past, level, unit = self._normalised(rows)
-            states.append(self._recur(self._values(rows, past), None).float())
+            states.append(self._recur(self._values(rows, past), None if floating else masks).float())
             target = (future - level) if unit is None else (future - level) / unit
             wanted.append((target.transpose(1, 2) if self._shared else target).reshape(len(states[-1]), -1))
         newest, truth = torch.cat(states), torch.cat(wanted)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from training.distributed.loop import Masks
 from training.models.lstm_network import LSTMNetwork, build_network
 from training.models.lstm_start import PENALTY, ridge_head, set_head
 
@@ -80,7 +81,7 @@ def started(**changed: Any) -> tuple[LSTMNetwork, LSTMNetwork, torch.Tensor, tor
     before, after = (build_network({**SPEC, **changed}, torch.Generator().manual_seed(0)) for _ in range(2))
     rows = noise(200, 6, 2, seed=1)
     future = rows[:, -1:, :1] * torch.tensor([1.0, 0.8, 0.6])[:, None] + 5
-    after.start([(rows[:120], future[:120]), (rows[120:], future[120:])])
+    after.start([(rows[:120], future[:120]), (rows[120:], future[120:])], Masks(generator=torch.Generator()))
     return before, after, rows, future
 
 
@@ -111,6 +112,12 @@ def test_units_start_as_leaky_means_over_all_spans_of_the_window() -> None:
         assert spans[-1] == pytest.approx(5, rel=1e-5)
         ratios = spans[1:] / spans[:-1]
         torch.testing.assert_close(ratios, ratios[:1].expand_as(ratios), rtol=1e-4, atol=0)
+
+
+def test_units_keep_their_gates_where_an_anchor_holds_the_level() -> None:
+    before, after, _, _ = started(anchor="mean")
+    for name, value in before.layers.state_dict().items():
+        torch.testing.assert_close(after.layers.state_dict()[name], value, rtol=0, atol=0)
 
 
 def test_recurrent_weights_start_orthogonal() -> None:
