@@ -87,7 +87,8 @@ def test_two_workers_learn_what_one_does(ray_cluster: Cluster, tmp_path: Path) -
 def tiny_job(pids: Path, epochs: int) -> dict[str, Any]:
     wave = np.sin(np.arange(3000) / 6)[:, None].astype(np.float32)
     network = {"inputs": [0], "targets": [0], "known": 0, "window": 5, "horizon": 2, "hidden": [6, 4], "dense": 4}
-    network |= {"dropout": 0.0, "anchor": "mean", "rescale": False, "shared": False, "segment": 1, "skip": False}
+    network |= {"dropout": 0.0, "anchor": "none", "rescale": False, "shared": False, "segment": 1}
+    network["skip"] = True  # begins far from the best: near it Adam turns the rounding of sums into steps
     return {
         "table": wave,
         "train": np.arange(2400),
