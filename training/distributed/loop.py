@@ -23,7 +23,7 @@ CLIP_NORM = 1.0
 EVALUATION_CHUNK = 1024
 """Windows forecast at a time where nothing is learned: some tens of megabytes of activations."""
 
-START_WINDOWS = 8192
+START_WINDOWS = 4096
 """Training windows, drawn at random, that a network may look at for its first weights; nothing is learned backwards
 from them, so that they cost what a third of as many do in training."""
 
