@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from training.core.component import State
 from training.core.runner import Run
-from training.distributed.loop import Masks, Network, Training, WindowTable
+from training.distributed.loop import Masks, Network, Training, WindowTable, train
 
 
 class AutoencoderNetwork(Network):
@@ -71,13 +71,4 @@ class Reconstruction(Training):
 
 def train_autoencoder(run: Run, job: dict[str, Any]) -> State:
     """Train on the pieces `job["table"]`, here or on many workers; see `training.distributed.loop`."""
-    training = Reconstruction(run, job)
-    state = run.resumed()
-    if state is None:
-        training.start()
-    else:
-        training.resume(state)
-    while not training.finished:
-        metrics = training.train_epoch()
-        run.report(training.epoch, metrics, training.checkpoint() if run.rank == 0 else None)
-    return training.result()
+    return train(Reconstruction(run, job), run)

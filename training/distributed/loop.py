@@ -102,7 +102,11 @@ def train_network(run: Run, job: dict[str, Any], build: Build) -> State:
     TrainingDiverged
         A loss became NaN or infinite.
     """
-    training = Training(run, job, build)
+    return train(Training(run, job, build), run)
+
+
+def train(training: Training, run: Run) -> State:
+    """Start or resume a training, run its epochs with a report of each, and return its result."""
     state = run.resumed()
     if state is None:
         training.start()
