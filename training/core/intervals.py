@@ -150,9 +150,8 @@ def restlessness(context: Windows, targets: tuple[str, ...]) -> Floats:
     It knows no future, and costs no copy of the whole: windows are gathered in chunks.
     """
     out = np.zeros((len(context), len(targets)))
-    for start in range(0, len(context), CHUNK_WINDOWS):
-        rows = slice(start, start + CHUNK_WINDOWS)
-        values = context[rows].select(targets)
+    for rows, chunk in context.chunks(CHUNK_WINDOWS):
+        values = chunk.select(targets)
         known = np.isfinite(values)
         count = np.maximum(known.sum(axis=1, keepdims=True), 1)
         mean = np.where(known, values, 0.0).sum(axis=1, keepdims=True) / count

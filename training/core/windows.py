@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -94,6 +94,12 @@ class Windows:
         """Return some of the windows, each with what is known ahead of it; the table is shared."""
         ahead = None if self.ahead is None else self.ahead[index]
         return replace(self, starts=self.starts[index], ahead=ahead)
+
+    def chunks(self, size: int) -> Iterator[tuple[slice, Windows]]:
+        """Yield pieces of at most `size` windows, and where they stand; none of no windows."""
+        for start in range(0, len(self), size):
+            here = slice(start, min(start + size, len(self)))
+            yield here, self[here]
 
     def ahead_within(self, horizon: int, since: Any = None, until: Any = None) -> Windows:
         """Keep the windows whose last `horizon` rows, the future, all lie in [since, until)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -136,7 +135,7 @@ class ChannelRidge(Forecaster, Explains):
     def _solve(self, around: Windows, *, absolute: bool) -> tuple[Floats, Floats]:
         """Return weights (M, L, H) and intercepts (M, 1, H); M is 1 where the map is shared, else T."""
         sums = [NormalEquations() for _ in range(1 if self.shared else len(self.targets))]
-        for chunk in _chunks(around):
+        for _, chunk in around.chunks(CHUNK_WINDOWS):
             context, future = chunk.split(self.horizon)
             inputs, anchor = self._inputs(context)
             outputs = _by_target(future.values / self._unit) - anchor
@@ -154,9 +153,8 @@ class ChannelRidge(Forecaster, Explains):
         around = self._around(context)
         season = self._season.at(context.future_times(self.horizon))
         out = np.empty((len(context), self.horizon, len(self.targets)))
-        for start in range(0, len(context), CHUNK_WINDOWS):
-            rows = slice(start, start + CHUNK_WINDOWS)
-            inputs, anchor = self._inputs(around[rows])
+        for rows, chunk in around.chunks(CHUNK_WINDOWS):
+            inputs, anchor = self._inputs(chunk)
             forecast = inputs @ self._weights + self._intercept + anchor
             out[rows] = np.moveaxis(forecast, 0, 2) * self._unit + season[rows]
         point = self._unscaled(out)
@@ -226,8 +224,3 @@ def _by_target(values: Floats) -> Floats:
 
 def _or_one(spread: Floats) -> Floats:
     return np.where(spread > 1e-9, spread, 1.0)
-
-
-def _chunks(windows: Windows) -> Iterator[Windows]:
-    for start in range(0, len(windows), CHUNK_WINDOWS):
-        yield windows[slice(start, start + CHUNK_WINDOWS)]

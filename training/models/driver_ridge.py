@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -94,7 +94,7 @@ class DriverRidge(Forecaster, Explains):
         """Regress targets on drivers, row by row, then the errors ahead on the errors before."""
         self._regress(train)
         lasting = [NormalEquations() for _ in self.targets]
-        for _, chunk in _chunks(train):
+        for _, chunk in train.chunks(CHUNK_WINDOWS):
             context, actual = self.split(chunk)
             off = self._off(context)
             later = actual - self._driven(self._ahead_of(context))
@@ -123,7 +123,7 @@ class DriverRidge(Forecaster, Explains):
     def predict_windows(self, context: Windows) -> Floats:
         """Return (N, H, T): what the drivers say, plus the forecast error of the regression."""
         out = np.empty((len(context), self.horizon, len(self.targets)))
-        for here, chunk in _chunks(context):
+        for here, chunk in context.chunks(CHUNK_WINDOWS):
             out[here] = self._driven(self._ahead_of(chunk)) + self._carried(self._off(chunk)) + self._bias
         return out
 
@@ -196,9 +196,3 @@ class DriverRidge(Forecaster, Explains):
 def _by_target(values: Floats) -> Floats:
     """Return (T, N, R) of (N, R, T)."""
     return np.moveaxis(values, 2, 0)
-
-
-def _chunks(windows: Windows) -> Iterator[tuple[slice, Windows]]:
-    for start in range(0, len(windows), CHUNK_WINDOWS):
-        here = slice(start, min(start + CHUNK_WINDOWS, len(windows)))
-        yield here, windows[here]

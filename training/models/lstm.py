@@ -267,9 +267,7 @@ class LSTM(Forecaster):
 
         columns = self._read_columns()
         picked = [columns.index(name) for name in self.known]
-        for start in range(0, len(context), CHUNK_WINDOWS):
-            rows = slice(start, start + CHUNK_WINDOWS)
-            chunk = context[rows]
+        for rows, chunk in context.chunks(CHUNK_WINDOWS):
             past = (chunk.select(columns) - self._mean) / self._scale
             known = np.empty((len(past), self.horizon, 0))
             if picked and chunk.ahead is not None:
@@ -327,8 +325,7 @@ class LSTM(Forecaster):
         mean, scale = rows.mean(axis=0), rows.std(axis=0)
         picked = [columns.index(name) for name in self.targets]
         if self.anchor != "none":
-            starts = range(0, len(train), CHUNK_WINDOWS)
-            squares = sum(self._squares(train[start : start + CHUNK_WINDOWS]) for start in starts)
+            squares = sum(self._squares(chunk) for _, chunk in train.chunks(CHUNK_WINDOWS))
             scale[picked] = np.sqrt(squares / len(train))
         still = scale < 1e-9 * np.maximum(1.0, np.abs(mean))
         scale[still] = np.inf  # what never moved taught nothing: should it move one day, it is not looked at

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -90,7 +90,7 @@ class Ridge(Forecaster, Explains):
     ) -> None:
         """Solve the normal equations of the training windows."""
         sums, lasts = NormalEquations(), np.zeros(len(self.targets))
-        for chunk in _chunks(train):
+        for _, chunk in train.chunks(CHUNK_ROWS):
             context, actual = self.split(chunk)
             last = context.tail(1).select(self.targets)
             sums.add(self._inputs(context), (actual - last).reshape(len(chunk), -1))
@@ -102,12 +102,9 @@ class Ridge(Forecaster, Explains):
         """Return (N, H, T): the last value plus the forecast difference."""
         last = context.tail(1).select(self.targets)
         out = np.empty((len(context), self.horizon, len(self.targets)))
-        start = 0
-        for chunk in _chunks(context):
-            rows = slice(start, start + len(chunk))
+        for rows, chunk in context.chunks(CHUNK_ROWS):
             difference = self._inputs(chunk) @ self._weights + self._intercept
             out[rows] = difference.reshape(len(chunk), self.horizon, -1)
-            start = rows.stop
         out += last
         return out
 
@@ -155,8 +152,3 @@ class Ridge(Forecaster, Explains):
         """Take back what `learned` gave."""
         self._weights, self._intercept = state["weights"], state["intercept"]
         self._usual, self._usual_last = state["usual"], state["usual_last"]
-
-
-def _chunks(windows: Windows) -> Iterator[Windows]:
-    for start in range(0, len(windows), CHUNK_ROWS):
-        yield windows[slice(start, start + CHUNK_ROWS)]
