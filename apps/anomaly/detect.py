@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from apps.anomaly.detection import Detection, JudgedSeries
-from apps.anomaly.feedback import Feedback
-from apps.anomaly.quiet import Maintenance
-from apps.anomaly.rulebook import RuleBook, default_book
-from apps.anomaly.triage import Triage
-from apps.anomaly.usual import Usual, table_of
 from apps.pipelines.progress import Progress
 from cluster.errors import HeliotropeError, InsufficientHistoryError
+from training.alarms.feedback import Feedback
+from training.alarms.quiet import Maintenance
+from training.alarms.rulebook import RuleBook, default_book
+from training.alarms.triage import Triage
+from training.alarms.usual import Usual, table_of
 from training.core.component import build
 from training.core.detector import single
 from training.core.detector_input import carried, read_table

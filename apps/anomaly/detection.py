@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from apps.anomaly.event import Event
-from apps.anomaly.triage import ranked
 from cluster.errors import HeliotropeError
+from training.alarms.event import Event
+from training.alarms.triage import ranked
 from training.core.schema import Column
 from training.core.windows import Floats, Times
 

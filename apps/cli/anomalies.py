@@ -19,9 +19,9 @@ from cluster.settings import Settings
 
 if TYPE_CHECKING:
     from apps.anomaly.detection import Detection, JudgedSeries
-    from apps.anomaly.event import Event
-    from apps.anomaly.feedback import Feedback, Outcome
-    from apps.anomaly.similar import SimilarEvent
+    from training.alarms.event import Event
+    from training.alarms.feedback import Feedback, Outcome
+    from training.alarms.similar import SimilarEvent
 
 app = typer.Typer(help="Few, explained, ranked alarms within a budget of false ones.", no_args_is_help=True)
 SEVERE = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
@@ -58,8 +58,8 @@ def detect(
     """
     from apps.anomaly.detect import Asked
     from apps.anomaly.detect import detect as search
-    from apps.anomaly.rulebook import RuleBook, default_book
     from apps.pipelines.watching import load_watched
+    from training.alarms.rulebook import RuleBook, default_book
 
     _check_ending(output, "output", (".csv",))
     _check_ending(report, "report", (".html", ".png"))
@@ -169,15 +169,15 @@ def _judge(event: str, outcome: Outcome, by: str, note: str, *, as_json: bool) -
 
 
 def _feedback() -> Feedback:
-    from apps.anomaly.feedback import Feedback
     from cluster.clock import SystemClock
     from cluster.storage.files import Storage
+    from training.alarms.feedback import Feedback
 
     return Feedback(Storage(Settings.from_environment().storage_url), SystemClock())
 
 
 def _window(text: str) -> Any:
-    from apps.anomaly.quiet import Maintenance
+    from training.alarms.quiet import Maintenance
 
     parts = [part.strip() for part in text.split(",", 3)]
     if len(parts) < 4:

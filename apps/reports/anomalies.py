@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from apps.anomaly.detection import Detection, JudgedSeries
-from apps.anomaly.event import Event
 from apps.reports.page import Picture, Section, Share, Table, page
+from training.alarms.event import Event
 
 MOST_PICTURED = 6
 """Series with pictures of their own, those with the most severe alarms first."""

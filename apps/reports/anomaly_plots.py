@@ -12,8 +12,6 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.dates import date2num
 
 from apps.anomaly.detection import Detection, JudgedSeries
-from apps.anomaly.event import Event
-from apps.anomaly.severity import SEVERITIES
 from apps.reports.drawing import (
     BLUE,
     GREY,
@@ -25,6 +23,8 @@ from apps.reports.drawing import (
     upright,
     with_times,
 )
+from training.alarms.event import Event
+from training.alarms.severity import SEVERITIES
 from training.core.windows import Floats, Ints
 
 SHADES = {"low": "#e6cf00", "medium": "#e69f00", "high": "#d55e00", "critical": "#8b0057"}

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from apps.anomaly.feedback import Feedback
-from apps.anomaly.quiet import Maintenance
-from apps.anomaly.triage import Triage, ranked
-from apps.anomaly.usual import Usual
 from cluster.clock import ManualClock
 from cluster.errors import DataError, SchemaError, UserError
 from cluster.storage.files import Storage
+from training.alarms.feedback import Feedback
+from training.alarms.quiet import Maintenance
+from training.alarms.triage import Triage, ranked
+from training.alarms.usual import Usual
 from training.core.panel import Panel
 from training.core.schema import Column, Schema
 from training.evaluation.adaptive_threshold import AdaptiveThreshold

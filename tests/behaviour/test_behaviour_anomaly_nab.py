@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from apps.anomaly.triage import Triage, ranked
-from apps.anomaly.usual import Usual
 from cluster.errors import DataError
+from training.alarms.triage import Triage, ranked
+from training.alarms.usual import Usual
 from training.core.panel import Panel
 from training.core.schema import Column, Schema
 from training.core.windows import Floats

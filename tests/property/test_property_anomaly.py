@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.anomaly.feedback import FeedbackLedger, Judge, Outcome, Remember, leaning
-from apps.anomaly.similar import nearest
+from training.alarms.feedback import FeedbackLedger, Judge, Outcome, Remember, leaning
+from training.alarms.similar import nearest
 from training.evaluation.alarm_budget import Budget
 from training.evaluation.false_discovery import benjamini_hochberg, joint_alarms
 from training.evaluation.threshold import THRESHOLDS

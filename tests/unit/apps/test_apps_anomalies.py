@@ -13,13 +13,13 @@ from typer.testing import CliRunner, Result
 
 from apps.anomaly.detect import Asked, detect, panel_of, scored
 from apps.anomaly.detection import COLUMNS
-from apps.anomaly.evidence import Factor
-from apps.anomaly.quiet import Maintenance
-from apps.anomaly.usual import Usual, phases_of
 from apps.cli.main import app
 from apps.pipelines.watching import load_watched
 from apps.reports.anomalies import anomaly_page
 from cluster.errors import ConfigError, DataError, HeliotropeError, InsufficientHistoryError, UnknownNameError
+from training.alarms.evidence import Factor
+from training.alarms.quiet import Maintenance
+from training.alarms.usual import Usual, phases_of
 from training.detectors.z_score import ZScore
 from training.evaluation.alarm_budget import Budget
 

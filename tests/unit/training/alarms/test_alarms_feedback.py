@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from apps.anomaly import feedback as room
-from apps.anomaly.feedback import FILE, Feedback, FeedbackLedger, Judge, Outcome, Remember
 from cluster.clock import ManualClock
 from cluster.errors import ArtifactCorrupt, ConfigError, TransientError, UnknownNameError
 from cluster.storage.files import Storage
+from training.alarms import feedback as room
+from training.alarms.feedback import FILE, Feedback, FeedbackLedger, Judge, Outcome, Remember
 from training.evaluation.alarm_budget import Budget
 from training.evaluation.peaks_threshold import PeaksThreshold
 

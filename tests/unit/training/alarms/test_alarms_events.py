@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from apps.anomaly.event import Event
-from apps.anomaly.event_types import TYPES, EventType, types_of
-from apps.anomaly.evidence import Evidence, Factor, gather
-from apps.anomaly.impact import Conversion, impacts
-from apps.anomaly.quiet import Maintenance, quieted
-from apps.anomaly.severity import rate
-from apps.anomaly.usual import Usual
 from cluster.errors import ConfigError, DataError, InsufficientHistoryError, SchemaError, UserError
+from training.alarms.event import Event
+from training.alarms.event_types import TYPES, EventType, types_of
+from training.alarms.evidence import Evidence, Factor, gather
+from training.alarms.impact import Conversion, impacts
+from training.alarms.quiet import Maintenance, quieted
+from training.alarms.severity import rate
+from training.alarms.usual import Usual
 from training.core.panel import Panel
 from training.core.schema import Column, Schema
 

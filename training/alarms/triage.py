@@ -9,17 +9,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from apps.anomaly.event import Event
-from apps.anomaly.event_types import types_of
-from apps.anomaly.evidence import FACTORS, Evidence, gather
-from apps.anomaly.feedback import Feedback
-from apps.anomaly.impact import Impact, impacts
-from apps.anomaly.quiet import REPEAT_S, Maintenance, continued, quieted
-from apps.anomaly.rulebook import RuleBook, default_book
-from apps.anomaly.severity import Rating, rate
-from apps.anomaly.similar import embed, nearest
-from apps.anomaly.usual import Usual, table_of
 from cluster.errors import DataError, SchemaError
+from training.alarms.event import Event
+from training.alarms.event_types import types_of
+from training.alarms.evidence import FACTORS, Evidence, gather
+from training.alarms.feedback import Feedback
+from training.alarms.impact import Impact, impacts
+from training.alarms.quiet import REPEAT_S, Maintenance, continued, quieted
+from training.alarms.rulebook import RuleBook, default_book
+from training.alarms.severity import Rating, rate
+from training.alarms.similar import embed, nearest
+from training.alarms.usual import Usual, table_of
 from training.core.panel import Panel
 from training.core.windows import Floats, Times
 from training.evaluation.alarm_budget import runs

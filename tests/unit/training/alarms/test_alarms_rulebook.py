@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from apps.anomaly.event_types import TYPES
-from apps.anomaly.rulebook import MOST_ACTIONS, RuleBook, default_book
 from cluster.errors import ConfigError
+from training.alarms.event_types import TYPES
+from training.alarms.rulebook import MOST_ACTIONS, RuleBook, default_book
 
 HEAD = "version = 1\n"
 GOOD = HEAD + '\n[[rule]]\nname = "any"\nactions = ["look"]\n'

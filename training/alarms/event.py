@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from apps.anomaly.event_types import EventType
-from apps.anomaly.evidence import Factor
-from apps.anomaly.impact import Impact
-from apps.anomaly.rulebook import Action
-from apps.anomaly.severity import Rating, Severity
-from apps.anomaly.similar import SimilarEvent
+from training.alarms.event_types import EventType
+from training.alarms.evidence import Factor
+from training.alarms.impact import Impact
+from training.alarms.rulebook import Action
+from training.alarms.severity import Rating, Severity
+from training.alarms.similar import SimilarEvent
 
 Status = Literal["alarm", "repeat", "maintenance"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apps.anomaly.usual import Usual, phases_of
+from training.alarms.usual import Usual, phases_of
 from training.core.windows import Floats, Times
 
 AMOUNTS = {

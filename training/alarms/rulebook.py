@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-from apps.anomaly.event_types import TYPES, EventType
-from apps.anomaly.impact import Conversion
-from apps.anomaly.severity import SEVERITIES, Severity
 from cluster.errors import ConfigError
+from training.alarms.event_types import TYPES, EventType
+from training.alarms.impact import Conversion
+from training.alarms.severity import SEVERITIES, Severity
 
 DEFAULT = Path(__file__).with_name("rules.toml")
 VERSION = 1

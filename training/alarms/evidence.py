@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apps.anomaly.usual import Deviations, Usual
+from training.alarms.usual import Deviations, Usual
 from training.core.windows import Floats, Times
 
 FACTORS = 3

@@ -28,7 +28,7 @@ import re
 from collections.abc import Callable
 from typing import Literal, get_args
 
-from apps.anomaly.evidence import Evidence
+from training.alarms.evidence import Evidence
 
 EventType = Literal["security", "content", "structural", "performance", "behavioural", "temporal", "statistical"]
 TYPES: tuple[EventType, ...] = get_args(EventType)

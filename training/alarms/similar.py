@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from apps.anomaly.event_types import TYPES
-from apps.anomaly.evidence import Evidence
+from training.alarms.event_types import TYPES
+from training.alarms.evidence import Evidence
 from training.core.windows import Floats
 
 BUCKETS = 16

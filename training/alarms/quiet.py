@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 
 import pandas as pd
 
-from apps.anomaly.event import Event
-from apps.anomaly.severity import SEVERITIES
 from cluster.errors import ConfigError
+from training.alarms.event import Event
+from training.alarms.severity import SEVERITIES
 
 REPEAT_S = 86_400.0
 
