@@ -1,4 +1,4 @@
-"""What the README says is true: its Python runs, its commands exist with the options it shows."""
+"""What README and guides say is true: their Python runs, their commands exist with the options shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -42,3 +42,14 @@ def test_commands_parse(line: str) -> None:
         assert words[0] in subcommands, f"no command '{words[0]}'"
         command, words = subcommands[words[0]], words[1:]
     command.make_context("heliotrope", words)
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES])
+def test_links_lead_somewhere(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", page.read_text()) if "://" not in link]
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        titles = re.findall(r"(?m)^#+ (.+)$", target.read_text()) if anchor else []
+        assert not anchor or anchor in {title.lower().replace(" ", "-") for title in titles}, link
