@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from training.core.space import Choice, Space
+from training.core.space import Choice, Draw, Space, parameters, starting_draw
 from tuning.records import TrialRecord, TrialStatus
-from tuning.spaces import Draw, distribution, parameters, starting_draw, suggest
+from tuning.spaces import distribution, suggest
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -12,7 +12,7 @@ import pandas as pd
 
 from cluster.errors import ArtifactCorrupt, ConfigError
 from cluster.storage.files import Storage
-from tuning.spaces import Draw
+from training.core.space import Draw
 
 Part = dict[str, Any]
 """A catalog member with its parameters: `{"name": "ridge", "params": {"alpha": 0.1}}`."""

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.core.component import build
-from training.core.space import Choice, Dimension, Real, Space, Whole
+from training.core.space import Choice, Dimension, Real, Space, Whole, parameters, starting_draw
 from training.models import MODELS
-from tuning.spaces import distribution, parameters, starting_draw, suggest
+from tuning.spaces import distribution, suggest
 
 SEARCHED = [name for name in MODELS if MODELS.load(name).search_space()]
 

@@ -1,0 +1,164 @@
+"""A space as the unit cube: the only numeric view that searchers have of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.errors import ConfigError
+from training.core.space import Choice, Dimension, Draw, Real, Space, Whole, exists, ordered
+
+Floats = npt.NDArray[np.float64]
+MIDDLE = 0.5
+"""Where a parameter stands that does not exist: all such points are one point."""
+
+
+class Cube:
+    """Draws of a space as points of [0, 1]^D, and back.
+
+    A real number lies at its share of the range, or of the range's logarithm. A whole number and a choice own
+    one of K equal bins, of the logarithm's bins for a whole number on a log scale, and stand in their middle, so
+    that a uniform point falls on each with the same (or the log scale's) chance.
+
+    Parameters
+    ----------
+    space
+        What is searched; checked here.
+
+    Raises
+    ------
+    ConfigError
+        The space is empty, or a condition is not usable.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._order = ordered(space)
+        self.space = dict(space)
+        self.names = tuple(space)
+        self._at = {name: at for at, name in enumerate(self.names)}
+
+    @property
+    def width(self) -> int:
+        """D: one coordinate a parameter."""
+        return len(self.names)
+
+    def encode(self, draw: Mapping[str, float | int]) -> Floats:
+        """Return (D,) the point of a draw; ConfigError where it is no draw of this space."""
+        self._check(draw)
+        return np.array(
+            [_share(self.space[name], draw[name]) if name in draw else MIDDLE for name in self.names],
+            dtype=np.float64,
+        )
+
+    def decode(self, point: Floats) -> Draw:
+        """Return the draw that a point (D,) stands for; coordinates beyond [0, 1] are moved to the edge."""
+        draw: Draw = {}
+        for name in self._order:
+            dimension = self.space[name]
+            if exists(dimension, self.space, draw):
+                draw[name] = _drawn(dimension, min(max(float(point[self._at[name]]), 0.0), 1.0))
+        return {name: draw[name] for name in self.names if name in draw}
+
+    def complete(self, draw: Mapping[str, float | int]) -> Draw:
+        """Return a draw with what it lacks: the middle of each range, a choice's first value."""
+        whole: Draw = {}
+        for name in self._order:
+            dimension = self.space[name]
+            if exists(dimension, self.space, whole):
+                first = 0.0 if isinstance(dimension, Choice) else MIDDLE
+                whole[name] = draw[name] if name in draw else _drawn(dimension, first)
+        return {name: whole[name] for name in self.names if name in whole}
+
+    def key(self, draw: Mapping[str, float | int]) -> tuple[float | int | None, ...]:
+        """Return what two equal draws have in common: hashable."""
+        return tuple(draw.get(name) for name in self.names)
+
+    def draws(self, most: int) -> Iterator[Draw] | None:
+        """Return all draws, each once; None where a parameter is real or there may be more than `most`."""
+        counts = [levels(self.space[name]) for name in self.names]
+        if any(count is None for count in counts) or math.prod(count or 1 for count in counts) > most:
+            return None
+        return self._all([count or 1 for count in counts])
+
+    def _all(self, counts: list[int]) -> Iterator[Draw]:
+        seen = set()
+        # A log scale's bins differ in width: positions are turned into draws, not into shares of the cube.
+        for positions in product(*(range(count) for count in counts)):
+            full = {
+                name: at if isinstance(self.space[name], Choice) else _low(self.space[name]) + at
+                for name, at in zip(self.names, positions, strict=True)
+            }
+            draw: Draw = {}
+            for name in self._order:
+                if exists(self.space[name], self.space, draw):
+                    draw[name] = full[name]
+            if self.key(draw) not in seen:
+                seen.add(self.key(draw))
+                yield {name: draw[name] for name in self.names if name in draw}
+
+    def _check(self, draw: Mapping[str, float | int]) -> None:
+        for name, dimension in self.space.items():
+            if exists(dimension, self.space, draw) != (name in draw):
+                state = "is missing" if name not in draw else "does not exist there"
+                raise ConfigError(f"no draw of this space: '{name}' {state}; got {dict(draw)}", parameter=name)
+            if name in draw and not _inside(dimension, draw[name]):
+                raise ConfigError(f"no draw of this space: '{name}' got {draw[name]}, expected {dimension}")
+        strangers = [name for name in draw if name not in self.space]
+        if strangers:
+            raise ConfigError(
+                f"no draw of this space: got {', '.join(strangers)}, expected {', '.join(self.names)}"
+            )
+
+
+def levels(dimension: Dimension) -> int | None:
+    """Return how many values there are; None of a real number."""
+    if isinstance(dimension, Real):
+        return None
+    return len(dimension.values) if isinstance(dimension, Choice) else int(dimension.high - dimension.low) + 1
+
+
+def _low(dimension: Dimension) -> int:
+    return int(dimension.low) if isinstance(dimension, Whole) else 0
+
+
+def _inside(dimension: Dimension, drawn: float) -> bool:
+    if isinstance(dimension, Choice):
+        return drawn == int(drawn) and 0 <= drawn < len(dimension.values)
+    whole = isinstance(dimension, Real) or drawn == int(drawn)
+    return whole and dimension.low <= drawn <= dimension.high
+
+
+def _share(dimension: Dimension, drawn: float) -> float:
+    if isinstance(dimension, Choice):
+        return (drawn + 0.5) / len(dimension.values)
+    low, high = _edges(dimension)
+    if dimension.log and isinstance(dimension, Whole):
+        ends = math.log(max(drawn - 0.5, low)), math.log(min(drawn + 0.5, high))
+        return (sum(ends) / 2 - math.log(low)) / (math.log(high) - math.log(low))
+    if dimension.log:
+        return (math.log(drawn) - math.log(low)) / (math.log(high) - math.log(low))
+    return (drawn - low) / (high - low)
+
+
+def _drawn(dimension: Dimension, share: float) -> float | int:
+    if isinstance(dimension, Choice):
+        return min(int(share * len(dimension.values)), len(dimension.values) - 1)
+    low, high = _edges(dimension)
+    if dimension.log:
+        found = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+    else:
+        found = low + share * (high - low)
+    if isinstance(dimension, Whole):
+        found = math.floor(found + 0.5)
+        return int(min(max(found, dimension.low), dimension.high))
+    return float(min(max(found, dimension.low), dimension.high))
+
+
+def _edges(dimension: Real | Whole) -> tuple[float, float]:
+    """Return the range with half a step on both sides of a whole one: each number then owns a whole bin."""
+    half = 0.5 if isinstance(dimension, Whole) else 0.0
+    return dimension.low - half, dimension.high + half
