@@ -23,13 +23,15 @@ from cluster.clock import SystemClock
 from cluster.errors import TransientError
 from cluster.monitoring import metrics_actor
 from cluster.monitoring.metrics import Metrics
-from cluster.security.keys import KeyRing
+from cluster.security.access import Access
+from cluster.security.key_file import KeyFile
+from cluster.security.key_ring import KeyRing
 from cluster.storage.cache import local_copy
 from serve_deployments.batching import Batched, Batcher
 from serve_deployments.graph import GraphSpec, ServedModel
 from serve_deployments.handlers import forecast
 from serve_deployments.handlers.models import LoadedModel, Shelf, load, probe
-from serve_deployments.ingress import Access, App, build_api
+from serve_deployments.ingress import App, build_api
 from serve_deployments.predictors import MemberCall, SpreadPredictor
 from serve_deployments.service import Service, fused_service
 from training.core.windows import Floats, Windows
@@ -178,7 +180,7 @@ class Reporter:
 
 def _api(spec: GraphSpec, service: Service, reporter: Reporter) -> App:
     access = Access(
-        keys=KeyRing(Path(spec.keys_file)) if spec.keys_file else None,
+        keys=KeyRing(KeyFile(Path(spec.keys_file))) if spec.keys_file else None,
         required=spec.key_required,
         roles=spec.roles_checked,
     )

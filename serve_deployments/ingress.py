@@ -8,7 +8,6 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -16,7 +15,9 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
-from cluster.security.keys import ANONYMOUS, Identity, KeyRing, missing_key, presented_key
+from cluster.security.access import Access
+from cluster.security.identity import Identity
+from cluster.security.roles import Permission
 from serve_deployments import problems
 from serve_deployments.handlers import body
 from serve_deployments.schemas import (
@@ -50,37 +51,6 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     }
     for status, text in (("4XX", "mend the request; `errors` names each field"), ("5XX", "try again later"))
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Access:
-    """Who may come in.
-
-    Parameters
-    ----------
-    keys
-        The known keys; None where authentication is off.
-    required
-        Refuse requests without a key; else they pass as anonymous.
-    roles
-        Check that the key's roles allow the route.
-    """
-
-    keys: KeyRing | None = None
-    required: bool = False
-    roles: bool = False
-
-    def enter(self, request: Request, role: str) -> Identity:
-        """Return who asks; raise UnauthenticatedError or ForbiddenError."""
-        if self.keys is None:
-            return ANONYMOUS
-        key = presented_key(request.headers.get("authorization"), request.headers.get("x-api-key"))
-        if key is None and self.required:
-            raise missing_key()
-        identity = ANONYMOUS if key is None else self.keys.identify(key)
-        if self.roles:
-            identity.need(role)
-        return identity
 
 
 def build_api(
@@ -118,9 +88,9 @@ def _json(content: Any) -> Response:
     return Response(orjson.dumps(content), media_type="application/json")
 
 
-def _entry(access: Access, role: str) -> Any:
+def _entry(access: Access, permission: Permission) -> Any:
     async def enter(request: Request) -> Identity:
-        return access.enter(request, role)
+        return access.enter(request.headers, permission, request.scope["route"].path)
 
     return Depends(enter)
 
@@ -133,7 +103,7 @@ def _add_forecast(api: FastAPI, service: Service, access: Access) -> None:
         response_model=ForecastResponse,
         responses=_PROBLEMS,
         openapi_extra={"requestBody": {"required": True, "content": content}},
-        dependencies=[_entry(access, "forecast")],
+        dependencies=[_entry(access, Permission.FORECAST)],
         tags=["forecast"],
     )
     async def forecast(request: Request) -> Response:
@@ -164,7 +134,7 @@ async def _typed(request: Request, limit_bytes: int, timeout_s: float) -> Foreca
 
 
 def _add_models(api: FastAPI, service: Service, access: Access) -> None:
-    entry = [_entry(access, "read")]
+    entry = [_entry(access, Permission.READ_MODELS)]
 
     @api.get("/api/models", response_model=ModelList, responses=_PROBLEMS, dependencies=entry, tags=["models"])
     async def models() -> Response:
@@ -195,7 +165,9 @@ def _add_operations(api: FastAPI, service: Service, access: Access) -> None:
         await service.check()
         return _json({"status": "ready"})
 
-    @api.get("/metrics", responses=_PROBLEMS, dependencies=[_entry(access, "read")], tags=["operations"])
+    @api.get(
+        "/metrics", responses=_PROBLEMS, dependencies=[_entry(access, Permission.READ_METRICS)], tags=["operations"]
+    )
     async def metrics() -> Response:
         """Return the counters of all replicas in the Prometheus text format."""
         return Response(await service.scrape(), headers={"content-type": PROMETHEUS_TEXT})

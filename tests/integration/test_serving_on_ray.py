@@ -19,7 +19,8 @@ import httpx
 import pytest
 
 from cluster.lifecycle import Cluster
-from cluster.security.keys import create_key
+from cluster.security.key_file import KeyFile
+from cluster.security.roles import Role
 from cluster.settings import Settings
 from serve_deployments.deploy import Served, serve_graph, stop
 from serve_deployments.graph import GraphSpec, Placement, ServedModel
@@ -221,7 +222,7 @@ def test_keys_and_overload(
     ray_cluster: Cluster, spec: GraphSpec, good_request: dict[str, Any], tmp_path: Path, hourly: Panel
 ) -> None:
     keys = tmp_path / "keys.json"
-    key = create_key(keys, "test", ["forecast", "read"])
+    key = KeyFile(keys).change(lambda book: book.create("test", Role.PREDICTOR, now_s=0)).text
     tight = replace(spec.limits, max_concurrent_requests=1, max_queued_requests=1, max_body_bytes=8_000_000)
     guarded = replace(spec, limits=tight, keys_file=str(keys), key_required=True, roles_checked=True)
     with serving(guarded) as served:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serve_deployments.ingress import FORECAST_PATH, Access, build_api
+from cluster.security.access import Access
+from serve_deployments.ingress import FORECAST_PATH, build_api
 from serve_deployments.schemas import ForecastResponse, Problem
 from serve_deployments.service import Service
 

@@ -18,7 +18,9 @@ from cluster.errors import (
     TransientError,
     UnknownNameError,
 )
-from cluster.security.keys import KeyRing
+from cluster.security.key_file import KeyFile
+from cluster.security.key_ring import KeyRing
+from cluster.security.roles import Role
 from cluster.settings import Settings
 
 
@@ -54,11 +56,11 @@ def test_a_created_key_opens_the_door_and_only_its_hash_is_kept(
     shell: CliRunner, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ML_API_KEYS_FILE", str(home / "keys.json"))
-    result = shell.invoke(app, ["keys", "create", "alice", "--role", "forecast", "--json"])
+    result = shell.invoke(app, ["keys", "create", "alice", "--role", "operator", "--json"])
     assert result.exit_code == 0, result.output
     key = json.loads(result.output)["key"]
-    identity = KeyRing(home / "keys.json").identify(key)
-    assert (identity.name, identity.roles) == ("alice", frozenset({"forecast"}))
+    identity = KeyRing(KeyFile(home / "keys.json")).identify(key)
+    assert (identity.name, identity.role) == ("alice", Role.OPERATOR)
     assert key not in (home / "keys.json").read_text()
 
 

@@ -71,7 +71,7 @@ def test_a_damaged_or_missing_artifact_is_refused_by_name_before_anything_starts
 def test_the_api_and_the_spec_load_neither_ray_nor_torch() -> None:
     code = (
         "import sys, serve_deployments.ingress, serve_deployments.graph, serve_deployments.deploy\n"
-        "import cluster.monitoring.aggregate, cluster.security.keys\n"
+        "import cluster.monitoring.aggregate, cluster.security.key_ring\n"
         "print(sorted({'ray', 'torch', 'xgboost', 'mlflow'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

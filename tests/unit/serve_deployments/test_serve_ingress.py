@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from httpx import Response
 
-from cluster.security.keys import KeyRing, create_key
+from cluster.security.access import Access
+from cluster.security.key_file import KeyFile
+from cluster.security.key_ring import KeyRing
+from cluster.security.roles import Role
 from serve_deployments.batching import Batched
-from serve_deployments.ingress import FORECAST_PATH, Access, build_api
+from serve_deployments.ingress import FORECAST_PATH, build_api
 from serve_deployments.predictors import Predictor
 from serve_deployments.schemas import EXAMPLE_REQUEST, ForecastRequest, ForecastResponse, ModelList, Problem
 from serve_deployments.service import Service
@@ -286,9 +289,10 @@ def test_metrics_count_answers_and_refusals(client: Any, good_request: dict[str,
 
 
 def test_keys_and_roles(connect: Connect, service: Service, good_request: dict[str, Any], tmp_path: Path) -> None:
-    path = tmp_path / "keys.json"
-    reader, caller = create_key(path, "dashboard", ["read"]), create_key(path, "app", ["forecast"])
-    access = Access(keys=KeyRing(path), required=True, roles=True)
+    file = KeyFile(tmp_path / "keys.json")
+    reader = file.change(lambda book: book.create("dashboard", Role.VIEWER, now_s=0)).text
+    caller = file.change(lambda book: book.create("app", Role.PREDICTOR, now_s=0)).text
+    access = Access(keys=KeyRing(file), required=True, roles=True)
     client = connect(build_api(service, access))
 
     def post(**headers: str) -> Response:
@@ -298,8 +302,8 @@ def test_keys_and_roles(connect: Connect, service: Service, good_request: dict[s
     missing = post()
     assert problem(missing, 401).errors[0].got == "no key"
     assert missing.headers["www-authenticate"] == "Bearer"
-    assert problem(post(**{"X-API-Key": "wrong"}), 401).errors[0].got == "an unknown key"
-    assert problem(post(**{"X-API-Key": reader}), 403).errors[0].expected == "forecast"
+    assert problem(post(**{"X-API-Key": "wrong"}), 401).errors[0].got == "a text that is no key"
+    assert problem(post(**{"X-API-Key": reader}), 403).errors[0].expected == "predictor"
     assert post(Authorization=f"Bearer {caller}").status_code == 200
     assert post(**{"X-API-Key": caller}).status_code == 200
     assert problem(client.get("/metrics"), 401)
@@ -311,9 +315,9 @@ def test_keys_and_roles(connect: Connect, service: Service, good_request: dict[s
 def test_without_required_keys_anonymous_may_come_in_but_a_wrong_key_may_not(
     connect: Connect, service: Service, good_request: dict[str, Any], tmp_path: Path
 ) -> None:
-    path = tmp_path / "keys.json"
-    create_key(path, "app", ["forecast"])
-    client = connect(build_api(service, Access(keys=KeyRing(path))))
+    file = KeyFile(tmp_path / "keys.json")
+    file.change(lambda book: book.create("app", Role.PREDICTOR, now_s=0))
+    client = connect(build_api(service, Access(keys=KeyRing(file))))
     assert client.post(FORECAST_PATH, json=good_request).status_code == 200
     wrong = client.post(FORECAST_PATH, json=good_request, headers={"X-API-Key": "wrong"})
     assert problem(wrong, 401)
