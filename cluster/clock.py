@@ -22,6 +22,14 @@ class SystemClock:
         return time.time()
 
 
+class MonotonicClock:
+    """Seconds since some start of the machine: no date, but it never goes back. For durations and deadlines."""
+
+    def now_s(self) -> float:
+        """Return the seconds since that start."""
+        return time.monotonic()
+
+
 class ManualClock:
     """A clock that moves only when told.
 

@@ -1,0 +1,96 @@
+"""Whether a forecast can be true: finite, physically possible, with an interval of a size that was seen before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from cluster.errors import ConfigError, PermanentError
+from training.core.intervals import ConformalIntervals, bounds_of
+from training.core.prediction import Prediction
+from training.core.schema import Schema
+from training.core.windows import Floats
+
+WIDEST_RATIO = 10.0
+"""Times the calibration's usual width. Widths follow how restless the history is: on the validation parts of the
+four bundled samples (ridge, 24 steps ahead) the widest of all is 2.6 times the usual."""
+
+
+class QualityError(PermanentError):
+    """A model's answer cannot be true."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityPolicy:
+    """Judges the forecasts of one model.
+
+    Parameters
+    ----------
+    intervals
+        The model's calibrated intervals; what they say of a window as restless as the calibration's is usual.
+    low, high
+        (T,) physical range of the targets, infinite where it is open.
+    widest_ratio
+        Mean width of a series' interval over the usual, above which it has exploded; above 1.
+    """
+
+    intervals: ConformalIntervals
+    low: Floats
+    high: Floats
+    widest_ratio: float = WIDEST_RATIO
+
+    def __post_init__(self) -> None:
+        if not self.widest_ratio > 1:
+            raise ConfigError(f"widest_ratio: got {self.widest_ratio}, expected a number above 1")
+
+    @classmethod
+    def of(cls, intervals: ConformalIntervals, schema: Schema, targets: tuple[str, ...]) -> Self:
+        """Return the policy of a model's intervals and its schema."""
+        low, high = bounds_of(schema, targets)
+        return cls(intervals=intervals, low=low, high=high)
+
+    def usual_width(self, steps: int, levels: tuple[float, ...]) -> Floats:
+        """Return (H, T): the interval's width after a history as restless as the calibration's mean."""
+        offsets = self.intervals.offsets(np.asarray(levels, dtype=np.float64))
+        width: Floats = (offsets[..., -1] - offsets[..., 0])[:steps]
+        return width
+
+    def fault(self, prediction: Prediction) -> str:
+        """Return what is wrong with a prediction, with series, got and expected; an empty text where nothing is."""
+        point, values = prediction.point, prediction.values
+        finite = np.isfinite(point).all(axis=(1, 2)) & np.isfinite(values).all(axis=(1, 2, 3))
+        if not finite.all():
+            return f"{self._series(prediction, ~finite)}: got a forecast that is not finite"
+        usual = self.usual_width(point.shape[1], prediction.levels)
+        return self._impossible(prediction, usual) or self._exploded(prediction, usual)
+
+    def _impossible(self, prediction: Prediction, usual: Floats) -> str:
+        # By more than its usual error: a model of a number near 0 may well say -0.1, and means 0.
+        beyond = np.maximum(self.low - prediction.point, prediction.point - self.high) > usual
+        series = beyond.any(axis=(1, 2))
+        if not series.any():
+            return ""
+        at = tuple(np.argwhere(beyond)[0])
+        target = at[2]
+        return (
+            f"{self._series(prediction, series)}: got {prediction.point[at]:.6g} of {prediction.targets[target]}, "
+            f"expected {self.low[target]:g} .. {self.high[target]:g}"
+        )
+
+    def _exploded(self, prediction: Prediction, usual: Floats) -> str:
+        width = (prediction.values[..., -1] - prediction.values[..., 0]).mean(axis=1)
+        mean = usual.mean(axis=0)
+        ratio = np.where(mean > 0, width / np.where(mean > 0, mean, 1.0), 0.0)
+        series = (ratio > self.widest_ratio).any(axis=1)
+        if not series.any():
+            return ""
+        return (
+            f"{self._series(prediction, series)}: got an interval {ratio.max():.3g} times as wide as usual, "
+            f"expected at most {self.widest_ratio:g} times"
+        )
+
+    @staticmethod
+    def _series(prediction: Prediction, bad: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
+        return f"series '{prediction.ids[int(np.argmax(bad))]}'"
