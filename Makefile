@@ -24,8 +24,10 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+# What needs no Ray shares the cores; what needs it shares one Ray.
 pytest: $(INSTALLED)
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m "not ray" --numprocesses 2 --dist worksteal --cov --cov-report=
+	$(BIN)/python -m pytest -m ray --cov --cov-append --cov-report=term:skip-covered
 
 benchmarks: $(INSTALLED)
 	$(BIN)/python -m benchmarks run
