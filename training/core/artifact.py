@@ -10,18 +10,29 @@ import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from cluster.errors import ArtifactCorrupt, SignatureMismatch
 from training.core.catalog import Catalog
 from training.core.component import C, Component, State, pack, unpack
-from training.core.schema import Schema
 
 FORMAT = 1
 MANIFEST, STATE, ARRAYS = "manifest.json", "state.json", "arrays.npz"
 LIBRARIES = ("heliotrope", "lightgbm", "numpy", "pandas", "ray", "statsforecast", "torch", "xgboost")
+
+
+class Described(Protocol):
+    """What a component was fitted on, in words: the schema of a panel or of a table."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able dict."""
+        ...
+
+    def digest(self) -> str:
+        """Return the sha256 of its canonical JSON."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +63,7 @@ class Manifest:
     files: dict[str, str]
 
 
-def save_artifact(component: Component, schema: Schema, folder: Path) -> Manifest:
+def save_artifact(component: Component, schema: Described, folder: Path) -> Manifest:
     """Write `component` into the new `folder`; the manifest last, so that a torn write has none.
 
     Raises
