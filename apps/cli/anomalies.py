@@ -13,14 +13,15 @@ import typer
 from rich.markup import escape
 
 from apps.cli.bars import Bars
-from apps.cli.output import JsonOption, console, print_json
+from apps.cli.output import JsonOption, console, print_json, print_pairs
 from cluster.errors import ConfigError
 from cluster.settings import Settings
 
 if TYPE_CHECKING:
-    from apps.anomaly.detection import Detection, JudgedSeries
+    from apps.anomaly.detection import Detection
     from training.alarms.event import Event
     from training.alarms.feedback import Feedback, Outcome
+    from training.alarms.judged import JudgedSeries
     from training.alarms.similar import SimilarEvent
 
 app = typer.Typer(help="Few, explained, ranked alarms within a budget of false ones.", no_args_is_help=True)
@@ -28,6 +29,11 @@ SEVERE = {"critical": "bold white on red", "high": "bold red", "medium": "yellow
 MOST_LISTED = 50
 ALIKE = 0.7
 """Past events less like the new one are not told."""
+BudgetOption = typer.Option(1.0, help="False alarms that a series may raise in a month.")
+ThresholdOption = typer.Option("adaptive", help="What keeps the budget: adaptive, peaks, sigma, conformal.")
+GapOption = typer.Option(
+    None, help="Seconds that strange rows of one event may lie apart; half a piece, an hour or more, by default."
+)
 
 
 @app.command()
@@ -36,7 +42,9 @@ def detect(
     target: list[str] = typer.Option([], help="A column to watch. Repeatable; all numbers of a file by default."),
     beside: list[str] = typer.Option([], help="A column that is not watched and helps to explain. Repeatable."),
     detector: str = typer.Option("ensemble", help="ensemble, sub_pca, poly, isolation_forest, z_score, ..."),
-    budget: float = typer.Option(1.0, help="False alarms that a series may raise in a month."),
+    budget: float = BudgetOption,
+    threshold: str = ThresholdOption,
+    gap: float | None = GapOption,
     learn: float = typer.Option(0.5, help="Share of each series, from its start, that teaches what is normal."),
     schema: str | None = typer.Option(None, help="A shipped schema that the file follows."),
     timestamp: str = typer.Option("timestamp", help="The file's column with times."),
@@ -59,13 +67,13 @@ def detect(
     from apps.anomaly.detect import Asked
     from apps.anomaly.detect import detect as search
     from apps.pipelines.watching import load_watched
+    from training.alarms.recipe import AlarmRecipe
     from training.alarms.rulebook import RuleBook, default_book
 
     _check_ending(output, "output", (".csv",))
     _check_ending(report, "report", (".html", ".png"))
     asked = Asked(
-        detector=detector,
-        alarms_per_month=budget,
+        recipe=AlarmRecipe(detector=detector, alarms_per_month=budget, threshold=threshold, gap_s=gap),
         learn=learn,
         book=RuleBook.read(rules) if rules else default_book(),
         feedback=_feedback(),
@@ -87,6 +95,59 @@ def detect(
     for what, path in (("events", output), ("report", report)):
         if path:
             console.print(f"Written: {what} to {escape(str(path))}", soft_wrap=True)
+
+
+@app.command()
+def train(
+    source: str = typer.Argument(help="A bundled sample (steel_industry, ...), or a CSV, Parquet or Arrow file."),
+    name: str = typer.Option(..., help="Name to register the version under."),
+    target: list[str] = typer.Option([], help="A column to watch. Repeatable; all numbers of a file by default."),
+    beside: list[str] = typer.Option([], help="A column that is not watched and helps to explain. Repeatable."),
+    detector: str = typer.Option("ensemble", help="ensemble, sub_pca, poly, isolation_forest, z_score, ..."),
+    online: bool = typer.Option(False, help="See no row ahead, so that streams can be judged."),
+    budget: float = BudgetOption,
+    threshold: str = ThresholdOption,
+    gap: float | None = GapOption,
+    learn: float = typer.Option(0.7, help="Share of each series, from its start, that teaches; the rest judges."),
+    schema: str | None = typer.Option(None, help="A shipped schema that the file follows."),
+    timestamp: str = typer.Option("timestamp", help="The file's column with times."),
+    series: str | None = typer.Option(None, help="The file's column with series ids; one series by default."),
+    unit: str = typer.Option("1", help="Unit of the watched columns, such as kWh: says what an event amounts to."),
+    rules: Path | None = typer.Option(None, help="Your rule book (TOML), in place of the one that ships."),
+    owner: str = typer.Option("", help="Who answers for the version; the user by default."),
+    because: str = typer.Option("", help="Why more alarms than the budget allows are right: registers it anyway."),
+    as_json: bool = JsonOption,
+) -> None:
+    """Fit an alarm model, judge it on later rows, and register it, so that `heliotrope serve` serves it."""
+    from apps.anomaly.train import fit_and_judge, register
+    from apps.pipelines.watching import load_watched
+    from cluster.registry.mlflow_registry import open_registry
+    from training.alarms.alarm_model import AlarmModel
+    from training.detectors.online import online_params
+
+    model = AlarmModel(
+        detector=detector,
+        detector_params=online_params(detector) if online else {},
+        alarms_per_month=budget,
+        threshold=threshold,
+        gap_s=gap,
+        rules=rules.read_text(encoding="utf-8") if rules else "",
+    )
+    panel = load_watched(
+        source, targets=target, beside=beside, schema=schema, timestamp=timestamp, series=series, unit=unit
+    )
+    with Bars() as bars:
+        judged = fit_and_judge(model, panel, learn=learn, progress=bars)
+    registry = open_registry(Settings.from_environment())
+    version = register(judged, registry, name=name, owner=owner or getpass.getuser(), because=because)
+    if as_json:
+        print_json({"name": name, "version": str(version.version), **judged.evidence()})
+        return
+    print_pairs(judged.evidence().items())
+    console.print(
+        f"Registered [bold]{escape(name)} {version.version}[/]: serve it with [bold]heliotrope serve[/]",
+        soft_wrap=True,
+    )
 
 
 @app.command()

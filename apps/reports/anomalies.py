@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.anomaly.detection import Detection, JudgedSeries
+from apps.anomaly.detection import Detection
 from apps.reports.page import Picture, Section, Share, Table, page
 from training.alarms.event import Event
+from training.alarms.judged import JudgedSeries
 
 MOST_PICTURED = 6
 """Series with pictures of their own, those with the most severe alarms first."""

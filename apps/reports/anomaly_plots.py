@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.dates import date2num
 
-from apps.anomaly.detection import Detection, JudgedSeries
+from apps.anomaly.detection import Detection
 from apps.reports.drawing import (
     BLUE,
     GREY,
@@ -24,6 +24,7 @@ from apps.reports.drawing import (
     with_times,
 )
 from training.alarms.event import Event
+from training.alarms.judged import JudgedSeries
 from training.alarms.severity import SEVERITIES
 from training.core.windows import Floats, Ints
 

@@ -79,7 +79,7 @@ def late(plant: Panel, start: int = LEARNED) -> Panel:
 
 
 def test_few_alarms_the_right_ones_explained(triage: Triage, usual: Usual, plant: Panel) -> None:
-    events = triage.examine(late(plant), scored(usual, late(plant)))
+    events = triage.examine(late(plant), scored(usual, late(plant))).events
     alarms = ranked(events)
     times = plant.frame["timestamp"].to_numpy()
     found = {
@@ -108,7 +108,7 @@ def test_what_people_say_counts_later(triage: Triage, usual: Usual, plant: Panel
     assert triage.feedback is not None
     middle = 2_300
     first = Panel(plant.frame.iloc[LEARNED:middle], SCHEMA)
-    events = triage.examine(first, scored(usual, first))
+    events = triage.examine(first, scored(usual, first)).events
     level = triage.threshold.level
     surge = max(events, key=lambda each: each.score)
     triage.feedback.judge(surge.id, "confirmed", by="ana", note="valve stuck", threshold=triage.threshold)
@@ -123,7 +123,7 @@ def test_what_people_say_counts_later(triage: Triage, usual: Usual, plant: Panel
     again.loc[again.index[100:106], "energy"] += 180
     again.loc[again.index[100:106], "co2"] += 72
     panel = Panel(again, SCHEMA)
-    new = max(triage.examine(panel, scored(usual, panel)), key=lambda each: each.score)
+    new = max(triage.examine(panel, scored(usual, panel)).events, key=lambda each: each.score)
     like = {each.event: each for each in new.similar}[surge.id]
     assert (like.outcome, like.note) == ("confirmed", "valve stuck")
     assert like.similarity > 0.7
@@ -133,8 +133,8 @@ def test_what_people_say_counts_later(triage: Triage, usual: Usual, plant: Panel
 def test_an_event_cut_by_a_batch_is_told_once(triage: Triage, usual: Usual, plant: Panel) -> None:
     cut = FAULTS["leak"].start + 3
     first, second = Panel(plant.frame.iloc[LEARNED:cut], SCHEMA), Panel(plant.frame.iloc[cut:], SCHEMA)
-    told = triage.examine(first, scored(usual, first))
-    more = triage.examine(second, scored(usual, second), told=told)
+    told = triage.examine(first, scored(usual, first)).events
+    more = triage.examine(second, scored(usual, second), told=told).events
     assert told[-1].end == first.frame["timestamp"].iloc[-1]
     assert told[-1].status == "alarm"
     worse = more[0].rating.severity != told[-1].rating.severity
@@ -147,7 +147,7 @@ def test_maintenance_and_missing_scores(usual: Usual, plant: Panel, triage: Tria
     scores = scored(usual, late(plant))
     scores[5:9] = np.nan
     quiet = Triage(usual=usual, threshold=triage.threshold, maintenance=[window])
-    events = quiet.examine(late(plant), scores)
+    events = quiet.examine(late(plant), scores).events
     assert {each.status_reason for each in events if each.status == "maintenance"} == {"turbine wash"}
     assert all(each.status != "alarm" or not window.covers(each) for each in events)
 
@@ -186,4 +186,4 @@ def test_each_fault_has_its_message_and_the_stream_goes_on(triage: Triage, usual
         with pytest.raises(error, match=message):
             triage.examine(bad, given)
     assert triage.threshold.level == level
-    assert triage.examine(panel, scores)
+    assert triage.examine(panel, scores).events

@@ -53,7 +53,7 @@ def test_quiet_series_stay_within_the_budget(data_dir: Path) -> None:
     alarms, strange, rows = 0, 0, 0
     for name in ("art_daily_no_noise", "art_daily_small_noise", "art_daily_perfect_square_wave", "art_noisy"):
         triage, panel, scores = triaged(series(data_dir, f"artificialNoAnomaly/{name}"))
-        events = triage.examine(panel, scores)
+        events = triage.examine(panel, scores).events
         alarms += len(ranked(events))
         strange += sum(event.rows for event in events)
         rows += len(panel)
@@ -71,7 +71,7 @@ def test_the_labelled_jump_is_the_worst_alarm(data_dir: Path) -> None:
     triage, panel, scores = triaged(series(data_dir, name))
     labels = json.loads((data_dir / "anomaly" / "nab" / "labels" / "combined_windows.json").read_text())
     ((start, end),) = labels[f"{name}.csv"]
-    alarms = ranked(triage.examine(panel, scores))
+    alarms = ranked(triage.examine(panel, scores).events)
     assert len(alarms) <= 2
     worst = alarms[0]
     assert pd.Timestamp(start) <= worst.peak <= pd.Timestamp(end)

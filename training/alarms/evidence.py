@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,9 @@ class Factor:
         What was measured there; NaN where it is missing.
     low, high
         What would have been normal there, 95 %.
+    contribution
+        By how much the column raised the detector's highest score, in that score's unit; None where the detector
+        does not see it, or could not be asked.
     """
 
     column: str
@@ -40,6 +43,7 @@ class Factor:
     value: float
     low: float
     high: float
+    contribution: float | None = None
 
     def sentence(self) -> str:
         """Return the factor in words."""
@@ -107,6 +111,10 @@ def gather(
 ) -> Evidence:
     """Compute an event's evidence.
 
+    Shares follow the squared conditional deviations, summed over the rows. What the columns that the detector sees
+    have of them together is divided by what each contributed to its score, where that is known: two columns may be
+    as far out, and the detector cares for one of them.
+
     Parameters
     ----------
     usual
@@ -116,18 +124,18 @@ def gather(
     gap
         Of the budget, in rows.
     contributions
-        (n, C) the detector's own, non-negative; squared conditional deviations where it has none.
+        (C,) by how much each column raised the detector's score; NaN of those that it does not see. None where it
+        cannot be asked.
     """
     apart = usual.deviations(values, times)
     names = usual.names
     missing = np.isnan(values).mean(axis=0)
-    parts = contributions if contributions is not None else np.nan_to_num(np.square(apart.conditional))
-    weight = np.nan_to_num(np.abs(parts)).sum(axis=0)
-    if contributions is None:
-        # a value that ought to be there is as strange as one three deviations off
-        weight = weight + 9.0 * missing * len(values)
-    share = weight / weight.sum() if weight.sum() > 0 else np.full(len(names), 1.0 / len(names))
-    factors = [_factor(usual, values, apart, c, float(share[c])) for c in range(len(names))]
+    told = np.full(len(names), np.nan) if contributions is None else np.asarray(contributions)
+    share = _shares(apart, missing, told)
+    factors = [
+        replace(_factor(usual, values, apart, c), share=float(share[c]), contribution=_known(told[c]))
+        for c in range(len(names))
+    ]
     by_name = {
         "plain": _most(apart.plain, names),
         "seasonal": _most(apart.seasonal, names),
@@ -148,14 +156,32 @@ def gather(
     )
 
 
-def _factor(usual: Usual, values: Floats, apart: Deviations, c: int, share: float) -> Factor:
+def _shares(apart: Deviations, missing: Floats, contributions: Floats) -> Floats:
+    """Return (C,) with the sum 1; see `gather`."""
+    weight = np.nan_to_num(np.square(apart.conditional)).sum(axis=0)
+    # a value that ought to be there is as strange as one three deviations off
+    weight = weight + 9.0 * missing * len(apart.conditional)
+    share = weight / weight.sum() if weight.sum() > 0 else np.full(len(weight), 1.0 / len(weight))
+    seen = np.isfinite(contributions) & (missing == 0)
+    raised = np.where(seen, contributions, 0.0).clip(0)
+    if raised.sum() > 0:
+        share[seen] = share[seen].sum() * raised[seen] / raised.sum()
+    out: Floats = share
+    return out
+
+
+def _known(figure: float) -> float | None:
+    return float(figure) if np.isfinite(figure) else None
+
+
+def _factor(usual: Usual, values: Floats, apart: Deviations, c: int) -> Factor:
     strange = np.abs(apart.conditional[:, c])
     row = int(np.nanargmax(strange)) if np.isfinite(strange).any() else 0
     deviation = apart.conditional[row, c]
     return Factor(
         column=usual.columns[c].name,
         unit=usual.columns[c].unit,
-        share=share,
+        share=0.0,
         deviation=float(deviation) if np.isfinite(deviation) else 0.0,
         value=float(values[row, c]),
         low=float(apart.low[row, c]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
@@ -12,6 +12,7 @@ from cluster.errors import ConfigError, UnknownNameError
 from cluster.state.durable import Durable
 from cluster.state.machine import Json, Machine, plain
 from cluster.storage.files import Storage
+from training.alarms.event import Event
 from training.evaluation.threshold import Threshold
 
 Outcome = Literal["confirmed", "dismissed"]
@@ -237,6 +238,19 @@ class Feedback:
     def ledger(self) -> FeedbackLedger:
         """The state as it is now."""
         return FeedbackLedger.from_json(self._durable.state())
+
+    def events(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return id -> event, with its outcome."""
+        return self.ledger.events
+
+    def lean(self, series: str) -> float:
+        """Return how far a series' threshold leans now."""
+        return self.ledger.lean(series)
+
+    def keep(self, events: Sequence[Event]) -> None:
+        """Remember events with what is told of them."""
+        for event in events:
+            self.remember(event.id, event.series, event.to_json() | {"vector": None}, event.vector)
 
     def remember(self, event: str, series: str, facts: Mapping[str, Any], vector: tuple[float, ...]) -> None:
         """Keep an event; one that is known stays as it is."""

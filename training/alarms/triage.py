@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,6 @@ from cluster.errors import DataError, SchemaError
 from training.alarms.event import Event
 from training.alarms.event_types import types_of
 from training.alarms.evidence import FACTORS, Evidence, gather
-from training.alarms.feedback import Feedback
 from training.alarms.impact import Impact, impacts
 from training.alarms.quiet import REPEAT_S, Maintenance, continued, quieted
 from training.alarms.rulebook import RuleBook, default_book
@@ -24,6 +24,45 @@ from training.core.panel import Panel
 from training.core.windows import Floats, Times
 from training.evaluation.alarm_budget import runs
 from training.evaluation.threshold import Reading, Threshold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Triaged:
+    """What the threshold and the rows say.
+
+    Parameters
+    ----------
+    events
+        In order of time, those that nobody is told of among them.
+    readings
+        Row -> what the threshold said of its score; rows without a score are not there.
+    """
+
+    events: tuple[Event, ...]
+    readings: Mapping[int, Reading]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A table with its scores."""
+
+    values: Floats
+    times: Times
+    scores: Floats
+    readings: Mapping[int, Reading]
+
+
+class Memory(Protocol):
+    """What triage asks of a store of past events."""
+
+    def events(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return id -> event, as in the feedback ledger."""
+
+    def lean(self, series: str) -> float:
+        """Return how far judgements have moved a series' threshold."""
+
+    def keep(self, events: Sequence[Event]) -> None:
+        """Remember events, where the store may be written to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +88,19 @@ class Triage:
     usual: Usual
     threshold: Threshold
     book: RuleBook = field(default_factory=default_book)
-    feedback: Feedback | None = None
+    feedback: Memory | None = None
     maintenance: Sequence[Maintenance] = ()
     repeat_s: float = REPEAT_S
 
     def examine(
-        self, panel: Panel, scores: Floats, *, contributions: Floats | None = None, told: Sequence[Event] = ()
-    ) -> tuple[Event, ...]:
-        """Return the events of new rows, in order of time; the threshold learns, the feedback remembers.
+        self,
+        panel: Panel,
+        scores: Floats,
+        *,
+        contributed: Callable[[slice], Floats | None] = lambda _: None,
+        told: Sequence[Event] = (),
+    ) -> Triaged:
+        """Return the events of new rows; the threshold learns, the feedback remembers.
 
         Parameters
         ----------
@@ -64,8 +108,8 @@ class Triage:
             One series with the columns that `usual` knows.
         scores
             (N,) one a row, NaN where a row could not be judged.
-        contributions
-            (N, C) the detector's own parts of each score, by column; None takes the columns' deviations.
+        contributed
+            Rows of an event -> (C,) by how much each column raised its score; None takes deviations alone.
         told
             Alarms before these rows, for repeats.
 
@@ -76,47 +120,54 @@ class Triage:
         DataError
             The series is another one, the clock runs backwards, a value is infinite, or scores do not match.
         """
+        values, times = self._table(panel)
+        scores = _matching(scores, len(values))
+        if self.feedback is not None:
+            self.threshold.leaning(self.feedback.lean(self.usual.series))
+        readings = self._readings(scores)
+        strange = np.zeros(len(scores), dtype=bool)
+        strange[[row for row, reading in readings.items() if reading.strange]] = True
+        found, known = [], {} if self.feedback is None else self.feedback.events()
+        for start, stop in runs(strange, self.threshold.budget.gap):
+            whole = slice(int(start), int(stop))
+            event = self._judged(_Rows(values, times, scores, readings), whole, contributed(whole))
+            event = replace(event, similar=nearest(np.array(event.vector), known, but=event.id))
+            found.append(event if readings[int(start)].begins else continued(event, told))
+        events = quieted(found, self.maintenance, repeat_s=self.repeat_s, told=told)
+        if self.feedback is not None:
+            self.feedback.keep(events)
+        return Triaged(events=events, readings=readings)
+
+    def _table(self, panel: Panel) -> tuple[Floats, Times]:
+        """Return values and times in the order of the usual columns."""
         self._check(panel)
         values, times = table_of(panel)
         if panel.series != (self.usual.series,):
             raise DataError.at(
                 "the series is another one", got=f"'{panel.series[0]}'", expected=f"'{self.usual.series}'"
             )
-        values = values[:, [panel.schema.names.index(name) for name in self.usual.names]]
-        scores = _matching(scores, len(values))
-        if contributions is not None and np.shape(contributions) != values.shape:
-            got = np.shape(contributions)
-            raise DataError.at("contributions do not match the rows", got=got, expected=f"{values.shape}")
-        if self.feedback is not None:
-            self.feedback.move(self.threshold, self.usual.series)
+        return values[:, [panel.schema.names.index(name) for name in self.usual.names]], times
+
+    def _readings(self, scores: Floats) -> dict[int, Reading]:
         readings: dict[int, Reading] = {}
         for row, score in enumerate(scores.tolist()):
             if np.isfinite(score):
                 readings[row] = self.threshold.update(score)
             else:
                 self.threshold.skip()
-        strange = np.zeros(len(scores), dtype=bool)
-        strange[[row for row, reading in readings.items() if reading.strange]] = True
-        known = {} if self.feedback is None else self.feedback.ledger.events
-        found = []
-        for start, stop in runs(strange, self.threshold.budget.gap):
-            whole = slice(int(start), int(stop))
-            rows = self.usual.narrowed(values, times, whole)
-            rows = rows if np.isfinite(scores[rows]).any() else whole
-            parts = None if contributions is None else contributions[rows]
-            peak = rows.start + int(np.nanargmax(scores[rows]))
-            highest = whole.start + int(np.nanargmax(scores[whole]))
-            # the level as the event began: the event itself raises it
-            reading = replace(readings[highest], level=readings[whole.start].level)
-            judged = (times[peak], float(scores[highest]), reading)
-            event = self._event(values[rows], times[rows], scores[rows], judged, parts)
-            event = replace(event, similar=nearest(np.array(event.vector), known, but=event.id))
-            found.append(event if readings[int(start)].begins else continued(event, told))
-        events = quieted(found, self.maintenance, repeat_s=self.repeat_s, told=told)
-        if self.feedback is not None:
-            for event in events:
-                self.feedback.remember(event.id, event.series, event.to_json() | {"vector": None}, event.vector)
-        return events
+        return readings
+
+    def _judged(self, rows: _Rows, whole: slice, parts: Floats | None) -> Event:
+        """Return the event of strange rows, bounded by those that are unusual themselves."""
+        scores = rows.scores
+        narrow = self.usual.narrowed(rows.values, rows.times, whole)
+        narrow = narrow if np.isfinite(scores[narrow]).any() else whole
+        peak = narrow.start + int(np.nanargmax(scores[narrow]))
+        highest = whole.start + int(np.nanargmax(scores[whole]))
+        # the level as the event began: the event itself raises it
+        reading = replace(rows.readings[highest], level=rows.readings[whole.start].level)
+        judged = (rows.times[peak], float(scores[highest]), reading)
+        return self._event(rows.values[narrow], rows.times[narrow], scores[narrow], judged, parts)
 
     def _check(self, panel: Panel) -> None:
         for column in panel.schema.names:

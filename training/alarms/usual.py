@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Self
 
 import numpy as np
 import pandas as pd
 
 from cluster.errors import DataError, InsufficientHistoryError, SchemaError
+from training.core.component import State
 from training.core.panel import Panel
 from training.core.schema import Column, Schema
 from training.core.windows import Floats, Ints, Times
@@ -20,6 +21,8 @@ LARGEST = 50.0
 """Deviations are cut here: a column that never moved has no scale to measure a larger one by."""
 SHRINK = 0.05
 """Share of independence in the columns' correlations, so that doubled columns do not explain each other away."""
+AROUND = 12
+"""Rows on either side of an event whose median is the level around it."""
 NORMAL_95 = 1.96
 UNUSUAL = 3.0
 """Deviations from which a row is unusual by itself."""
@@ -138,6 +141,19 @@ class Usual:
             },
         )
 
+    def state(self) -> State:
+        """Return what was learned, for an artifact."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        columns = [asdict(column) for column in self.columns]
+        return own | {"columns": columns, "seen": {name: np.array(sorted(self.seen[name])) for name in self.seen}}
+
+    @classmethod
+    def restored(cls, state: State) -> Self:
+        """Rebuild what `state` gave."""
+        columns = tuple(Column(**column) for column in state["columns"])
+        seen = {name: frozenset(np.asarray(each).tolist()) for name, each in state["seen"].items()}
+        return cls(**(state | {"columns": columns, "seen": seen}))
+
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the columns."""
@@ -171,6 +187,29 @@ class Usual:
             high=np.fmin(expected + half, high),
         )
 
+    def gone_on(self, values: Floats, times: Times, rows: slice) -> Floats:
+        """Return (n, C) the table with some rows as they would have been: the season's course at the level around.
+
+        The level goes straight from that of up to `AROUND` rows before to that of as many rows after; where one
+        side is not there the other one's stays.
+
+        Parameters
+        ----------
+        values, times
+            (n, C), (n,) of the whole table.
+        rows
+            Those that are replaced.
+        """
+        middle = self.profile[phases_of(times, self.step_s, self.season)]
+        left = values - middle
+        before, after = _level(left[max(rows.start - AROUND, 0) : rows.start]), _level(left[rows.stop :][:AROUND])
+        before, after = np.where(np.isnan(before), after, before), np.where(np.isnan(after), before, after)
+        count = rows.stop - rows.start
+        along = (np.arange(1, count + 1) / (count + 1))[:, None]
+        out: Floats = values.copy()
+        out[rows] = middle[rows] + np.nan_to_num(before + along * (after - before))
+        return out
+
     def narrowed(self, values: Floats, times: Times, rows: slice) -> slice:
         """Return the part of some rows from the first to the last that is unusual itself or has a value missing.
 
@@ -189,6 +228,14 @@ class Usual:
         if not len(unusual):
             return rows
         return slice(rows.start + int(unusual[0]), rows.start + int(unusual[-1]) + 1)
+
+
+def _level(left: Floats) -> Floats:
+    """Return (C,) medians of some rows; NaN of a column that has no value."""
+    known = np.isfinite(left)
+    return np.array(
+        [np.median(left[known[:, c], c]) if known[:, c].any() else np.nan for c in range(left.shape[1])]
+    )
 
 
 def table_of(panel: Panel) -> tuple[Floats, Times]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -71,6 +71,19 @@ class Detector(Estimator):
     def lookback(self, state: State) -> int:  # noqa: ARG002 - of detectors that look at single rows
         """Return how many earlier rows a row's score depends on."""
         return 0
+
+    @property
+    def member_names(self) -> tuple[str, ...]:
+        """M detectors that it is made of: itself, or an ensemble's members."""
+        return (self.name,)
+
+    def member_scores(self, state: State, table: Windows) -> Floats:
+        """Return (M, R) each member's own score, on its own scale; its one score where it has no members."""
+        return self.judge(state, table)[None]
+
+    def member_weights(self, series: str) -> Floats:  # noqa: ARG002 - of detectors that are alone
+        """Return (M,) how much each member counts for a series, with the sum 1."""
+        return np.ones(1)
 
     @property
     def causal(self) -> bool:
@@ -176,6 +189,15 @@ class Detector(Estimator):
         )
 
     def _score(self, series: str, part: Windows) -> Floats:
+        state = self._checked(series, part)
+        return self.judge_carried(state, part, carried(part.rows))
+
+    def _of_members(self, series: str, part: Windows) -> Floats:
+        state = self._checked(series, part)
+        return self.members_carried(state, part, carried(part.rows))
+
+    def _checked(self, series: str, part: Windows) -> State:
+        """Return the state of a series that has rows enough for a score."""
         state = self.state_of(series)
         need = self.lookback(state) + 1
         if len(part.rows) < need:
@@ -186,17 +208,33 @@ class Detector(Estimator):
                 got=len(part.rows),
                 expected=need,
             )
-        return self.judge_carried(state, part, carried(part.rows))
+        return state
 
     def judge_carried(self, state: State, part: Windows, rows: Floats) -> Floats:
         """Return (R,) scores of rows in which missing values are replaced; NaN where one is missing in `part`."""
+        return self._carried(lambda table: self.judge(state, table)[None], 1, state, part, rows)[0]
+
+    def members_carried(self, state: State, part: Windows, rows: Floats) -> Floats:
+        """Return (M, R) the members' own scores, as `judge_carried` gives the whole's."""
+        count = len(self.member_names)
+        return self._carried(lambda table: self.member_scores(state, table), count, state, part, rows)
+
+    def _carried(
+        self, judge: Callable[[Windows], Floats], count: int, state: State, part: Windows, rows: Floats
+    ) -> Floats:
         known = ~np.isnan(rows).any(axis=1)
-        scores = np.full(len(rows), np.nan)
+        scores = np.full((count, len(rows)), np.nan)
         first = int(np.argmax(known)) if known.any() else len(rows)
         if len(rows) - first > self.lookback(state):
-            scores[first:] = self.judge(state, single(rows[first:], part.times[first:], part))
-        scores[np.isnan(part.rows).any(axis=1)] = np.nan
+            scores[:, first:] = judge(single(rows[first:], part.times[first:], part))
+        scores[:, np.isnan(part.rows).any(axis=1)] = np.nan
         return scores
+
+    def score_members(self, panel: Panel) -> Floats:
+        """Return (M, R) the members' own scores of the rows of one series; see `score`."""
+        return np.concatenate(
+            [self._of_members(series, part) for series, part in parts(read_table(panel, self.columns))], axis=1
+        )
 
     def watch(self, series: str) -> Watch:
         """Return a stream of one series: `update` scores a row as it comes, in constant memory.

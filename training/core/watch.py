@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from training.core.windows import Floats, Times, Windows
 if TYPE_CHECKING:
     from training.core.detector import Detector
 
+Read = Callable[[Windows, Floats], Floats]
+"""A table and its rows without missing values -> (M, R) scores."""
 CHUNK_ROWS = 4096
 """Rows scored at a time, however many are sent at once: memory stays bounded."""
 
@@ -67,9 +69,12 @@ class Watch:
         DataError
             The clock runs backwards; a value is infinite or too large.
         """
+        return float(self.update_many(*self.read(time, row))[0])
+
+    def read(self, time: Any, row: Mapping[str, Any] | Sequence[Any]) -> tuple[Times, Floats]:
+        """Return (1,) and (1, C) as `update_many` takes them; raise the SchemaError of `update`."""
         values = np.array([self._numbers(row)])
-        stamp = pd.Timestamp(time)
-        return float(self.update_many(np.array([stamp.to_datetime64()], dtype="datetime64[ns]"), values)[0])
+        return np.array([pd.Timestamp(time).to_datetime64()], dtype="datetime64[ns]"), values
 
     def update_many(self, times: Times, rows: npt.ArrayLike) -> Floats:
         """Return (R,) the scores of some rows that came together: the same numbers as one by one, much faster.
@@ -86,21 +91,34 @@ class Watch:
         SchemaError, DataError
             As `update`; nothing of a refused call is remembered.
         """
+        return self._read_many(times, rows, self._whole, 1)[0]
+
+    def update_members(self, times: Times, rows: npt.ArrayLike) -> Floats:
+        """Return (M, R) the own scores of the detector's members for some rows; see `update_many`."""
+        return self._read_many(times, rows, self._members, len(self._detector.member_names))
+
+    def _whole(self, like: Windows, rows: Floats) -> Floats:
+        return self._detector.judge_carried(self._state, like, rows)[None]
+
+    def _members(self, like: Windows, rows: Floats) -> Floats:
+        return self._detector.members_carried(self._state, like, rows)
+
+    def _read_many(self, times: Times, rows: npt.ArrayLike, read: Read, count: int) -> Floats:
         table = self._table(rows, len(times))
         stamps = np.asarray(times, dtype="datetime64[ns]")
         check_times(stamps, self._last, self.series)
         check_numbers(table, stamps, self._columns, self.series)
         starts = range(0, len(table), CHUNK_ROWS)
-        done = [self._take(stamps[at : at + CHUNK_ROWS], table[at : at + CHUNK_ROWS]) for at in starts]
-        return np.concatenate([np.empty(0), *done])
+        done = [self._take(stamps[at : at + CHUNK_ROWS], table[at : at + CHUNK_ROWS], read) for at in starts]
+        return np.concatenate([np.empty((count, 0)), *done], axis=1)
 
-    def _take(self, times: Times, holes: Floats) -> Floats:
+    def _take(self, times: Times, holes: Floats, read: Read) -> Floats:
         """Score a chunk after the rows kept, and keep the last rows of both."""
         new = carried(holes, self._known)
         rows, kept = np.concatenate([self._rows, new]), len(self._rows)
         all_holes, all_times = np.concatenate([self._holes, holes]), np.concatenate([self._times, times])
         like = self._like(all_holes, all_times)
-        scores = self._detector.judge_carried(self._state, like, rows)[kept:]
+        scores = read(like, rows)[:, kept:]
         first = max(len(rows) - self._lookback, 0)
         self._rows, self._holes, self._times = (part[first:].copy() for part in (rows, all_holes, all_times))
         self._last, self._known = times[-1], new[-1].copy()

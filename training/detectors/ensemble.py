@@ -221,9 +221,16 @@ class DetectorEnsemble(Detector):
         heard = np.where(np.isnan(told), 0.0, np.asarray(state["weights"])[:, None])
         with np.errstate(invalid="ignore"):  # no member has a score: 0 / 0 is the NaN that says so
             scores: Floats = (np.nan_to_num(told) * heard).sum(axis=0) / heard.sum(axis=0)
-        if self.causal:
-            scores[: self.lookback(state)] = np.nan  # a mean of fewer members would not be on the same scale
         return scores
+
+    @property
+    def member_names(self) -> tuple[str, ...]:
+        """Catalog names of the members, in order."""
+        return tuple(str(member["name"]) for member in self.members)
+
+    def member_weights(self, series: str) -> Floats:
+        """Return (M,) how much each member counts for a series, with the sum 1."""
+        return np.asarray(self.state_of(series)["weights"])
 
     def surprises(self, state: State, table: Windows) -> Floats:
         """Return (M, R) each member's surprise, in nats; NaN where it has no score."""
@@ -233,7 +240,10 @@ class DetectorEnsemble(Detector):
     def member_scores(self, state: State, table: Windows) -> Floats:
         """Return (M, R) each member's own score, on its own scale; NaN where it has none."""
         pairs = zip(self._detectors, state["members"], strict=True)
-        return np.stack([detector.judge(member["state"], table) for detector, member in pairs])
+        scores = np.stack([detector.judge(member["state"], table) for detector, member in pairs])
+        if self.causal:
+            scores[:, : self.lookback(state)] = np.nan  # a mean of fewer members would not be on the same scale
+        return scores
 
 
 def of_pieces(detector: Detector) -> bool:

@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from cluster.errors import HeliotropeError
+from training.core.component import State
 from training.core.windows import Floats
 from training.evaluation.alarm_budget import Budget
 from training.evaluation.peaks_threshold import PeaksThreshold
@@ -77,6 +78,19 @@ class MemberTails:
         kept = kept if kept.sum() > 0 else np.ones(len(kept))
         silent = {name: error.message for name, error in faults.items()}
         return cls(tails=tails, silent=silent, weights=kept / kept.sum())
+
+    def state(self) -> State:
+        """Return what was learned."""
+        tails = {name: tail.state() for name, tail in self.tails.items()}
+        return {"tails": tails, "silent": dict(self.silent), "weights": self.weights}
+
+    @classmethod
+    def restored(cls, state: State) -> Self:
+        """Rebuild what `state` gave."""
+        tails = {name: PeaksThreshold() for name in state["tails"]}
+        for name, tail in tails.items():
+            tail.restore(state["tails"][name])
+        return cls(tails=tails, silent=state["silent"], weights=np.asarray(state["weights"]))
 
     def surprises(self, names: Sequence[str], scores: Floats) -> dict[str, Floats]:
         """Return member -> (R,) minus the logarithm of the chance of so high a score at a usual row.

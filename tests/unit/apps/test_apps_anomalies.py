@@ -11,15 +11,30 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from apps.anomaly.detect import Asked, detect, panel_of, scored
+from apps.anomaly.detect import Asked, detect
 from apps.anomaly.detection import COLUMNS
+from apps.anomaly.train import fit_and_judge
 from apps.cli.main import app
 from apps.pipelines.watching import load_watched
 from apps.reports.anomalies import anomaly_page
-from cluster.errors import ConfigError, DataError, HeliotropeError, InsufficientHistoryError, UnknownNameError
+from cluster.errors import (
+    ConfigError,
+    DataError,
+    GateRefused,
+    HeliotropeError,
+    InsufficientHistoryError,
+    UnknownNameError,
+)
+from cluster.registry.mlflow_registry import open_registry
+from cluster.settings import Settings
+from training.alarms.alarm_model import ALARM_MODELS, AlarmModel
 from training.alarms.evidence import Factor
 from training.alarms.quiet import Maintenance
+from training.alarms.recipe import AlarmRecipe
+from training.alarms.scorer import Scorer
+from training.alarms.series_alarms import panel_of
 from training.alarms.usual import Usual, phases_of
+from training.core.artifact import load_artifact
 from training.detectors.z_score import ZScore
 from training.evaluation.alarm_budget import Budget
 
@@ -45,6 +60,7 @@ def saved(frame: pd.DataFrame, folder: Path, name: str = "meter.csv") -> str:
 @pytest.fixture
 def shell(home: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     monkeypatch.setenv("ML_HOME", str(home))
+    monkeypatch.setattr("apps.anomaly.train.code_revision", lambda: "0" * 40)  # a subprocess may not run here
     return CliRunner()
 
 
@@ -81,9 +97,10 @@ def test_no_row_is_scored_by_who_was_fitted_on_it(tmp_path: Path) -> None:
     """A surge in one quarter is as strange as one in rows that nobody learned from."""
     panel = load_watched(saved(meter(), tmp_path), targets=["kwh"])
     panel.frame.loc[300:305, "kwh"] += 80
-    whole = ZScore().fit(panel_of(panel, slice(0, 1_000)))
-    scores = scored(panel, whole, Budget(step_s=3_600), late=1_000).scores
-    assert scores[300:306].min() == pytest.approx(scores[SURGE].min(), rel=0.25)
+    budget = Budget(step_s=3_600)
+    scorer, known = Scorer.fit(panel_of(panel, slice(0, 1_000)), ZScore, lambda _: budget)
+    late = scorer.score(panel).values[SURGE]
+    assert known.values[300:306].min() == pytest.approx(late.min(), rel=0.25)
 
 
 def test_members_are_told_on_one_scale(tmp_path: Path) -> None:
@@ -153,7 +170,9 @@ def test_a_series_that_cannot_be_judged_does_not_stop_the_others(shell: CliRunne
 def test_gaps_and_missing_values_may_be_there(tmp_path: Path) -> None:
     frame = meter().drop(index=range(300, 340))
     frame.loc[100:110, "kwh"] = np.nan
-    (series,) = detect(load_watched(saved(frame, tmp_path), targets=["kwh"]), Asked(detector="z_score")).series
+    (series,) = detect(
+        load_watched(saved(frame, tmp_path), targets=["kwh"]), Asked(recipe=AlarmRecipe(detector="z_score"))
+    ).series
     assert any(event.factors[0].value > 150 for event in series.alarms)
 
 
@@ -191,7 +210,7 @@ def test_labels_that_would_cover_each_other_are_on_lines_of_their_own() -> None:
 
 def test_a_picture_without_an_alarm(tmp_path: Path) -> None:
     panel = load_watched(saved(meter().head(1_400), tmp_path), targets=["kwh"])
-    found = detect(panel, Asked(detector="z_score", alarms_per_month=0.01))
+    found = detect(panel, Asked(recipe=AlarmRecipe(detector="z_score", alarms_per_month=0.01)))
     assert found.alarms == ()
     assert "0 alarms from 1 series" in anomaly_page(source="meter.csv", found=found)
 
@@ -251,7 +270,7 @@ def spoiled(fault: str) -> pd.DataFrame:
 )
 def test_rubbish_is_refused_by_name(tmp_path: Path, fault: str, kind: type[HeliotropeError], message: str) -> None:
     with pytest.raises(kind, match=message):
-        detect(load_watched(saved(spoiled(fault), tmp_path)), Asked(detector="moving_average"))
+        detect(load_watched(saved(spoiled(fault), tmp_path)), Asked(recipe=AlarmRecipe(detector="moving_average")))
 
 
 @pytest.mark.parametrize(
@@ -288,3 +307,31 @@ def test_a_sample_has_its_own_targets() -> None:
     panel = load_watched("steel_industry", beside=["co2_tco2"])
     assert panel.schema.target_names == ("energy_kwh",)
     assert Usual.fit(type(panel)(panel.frame.head(500), panel.schema)).names == ("energy_kwh", "co2_tco2")
+
+
+def test_a_trained_model_is_a_registered_version(shell: CliRunner, tmp_path: Path, home: Path) -> None:
+    frames = [meter(seed).assign(site=name) for seed, name in enumerate("ab")]
+    for frame in frames:
+        frame.loc[SURGE.start : SURGE.stop - 1, "kwh"] -= 80  # all is as usual
+    source = saved(pd.concat(frames), tmp_path)
+    words = (source, "--target", "kwh", "--series", "site", "--unit", "kWh", "--detector", "moving_average")
+    made = told(shell, "train", *words, "--online", "--name", "meters", "--budget", "4", "--owner", "ana")
+    assert (made["version"], made["series"], made["judged_rows"]) == ("1.0.0", 2, 1_200)
+    assert made["alarms"] <= made["alarms_at_most"]
+    version = open_registry(Settings.from_environment()).get("meters")
+    assert (version.stage.value, version.owner) == ("production", "ana")
+    assert version.evidence["evaluation"]["judged_rows"] == 1_200
+    assert version.evidence["approval"]["because"] == "kept its budget on later rows"
+    folder = open_registry(Settings.from_environment()).fetch(version, tmp_path / "fetched")
+    model, manifest = load_artifact(folder, ALARM_MODELS)
+    assert (model.series, model.online, manifest.model) == (("a", "b"), True, "alarm_model")
+
+
+def test_a_model_that_floods_is_refused_unless_somebody_says_why(tmp_path: Path) -> None:
+    frame = meter()
+    frame.loc[1_700:, "kwh"] += 300 * (frame.index[1_700:] % 37 == 0)
+    panel = load_watched(saved(frame, tmp_path), targets=["kwh"])
+    judged = fit_and_judge(AlarmModel(detector="z_score"), panel)
+    with pytest.raises(GateRefused, match=r"strange, expected at most 1%|alarms on later rows, expected at most"):
+        judged.require()
+    assert judged.require("a fault in March")["because"] == "a fault in March"

@@ -126,9 +126,17 @@ def test_factors_are_computed_and_say_what_would_have_been_normal(usual: Usual) 
 def test_a_detectors_own_contributions_are_taken(usual: Usual) -> None:
     panel = plant()
     rows = slice(100, 104)
-    parts = np.tile([1.0, 0.0, 3.0], (4, 1))
-    found = gather(usual, panel.table.rows[rows], panel.table.times[rows], gap=1, contributions=parts)
-    assert [(each.column, each.share) for each in found.factors] == [("mode", 0.75), ("energy", 0.25), ("gas", 0.0)]
+    values, times = panel.table.rows[rows], panel.table.times[rows]
+    plain = {each.column: each for each in gather(usual, values, times, gap=1).factors}
+    assert {each.contribution for each in plain.values()} == {None}
+    told = gather(usual, values, times, gap=1, contributions=np.array([1.0, -2.0, 3.0])).factors
+    assert [(each.column, each.share) for each in told] == [("mode", 0.75), ("energy", 0.25), ("gas", 0.0)]
+    assert [each.contribution for each in told] == [3.0, 1.0, -2.0]
+    # a column that the detector does not see keeps the share that its deviations give it
+    told = gather(usual, values, times, gap=1, contributions=np.array([1.0, 3.0, np.nan])).factors
+    shares = {each.column: each.share for each in told}
+    assert shares["mode"] == pytest.approx(plain["mode"].share)
+    assert shares["gas"] == pytest.approx(3 * shares["energy"])
 
 
 def broken(**changes: Any) -> Panel:
