@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from cluster.errors import ConfigError, PermanentError
 from training.core.intervals import ConformalIntervals, bounds_of
@@ -92,5 +93,5 @@ class QualityPolicy:
         )
 
     @staticmethod
-    def _series(prediction: Prediction, bad: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
+    def _series(prediction: Prediction, bad: npt.NDArray[np.bool_] | np.bool_) -> str:
         return f"series '{prediction.ids[int(np.argmax(bad))]}'"

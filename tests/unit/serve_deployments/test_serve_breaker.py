@@ -59,7 +59,7 @@ def test_calls_of_an_earlier_era_say_nothing() -> None:
     assert breaker.circuit is Circuit.HALF_OPEN
     for _ in range(2):
         breaker.record(permit(breaker))
-    assert breaker.circuit is Circuit.CLOSED
+    assert breaker.ask().circuit is Circuit.CLOSED
 
 
 def test_one_failed_trial_opens_it_for_another_while() -> None:

@@ -49,7 +49,12 @@ def test_no_traffic_before_a_warm_up(wanted: list[Stage]) -> None:
 
 def test_a_version_is_loaded_warmed_and_active_with_reasons() -> None:
     life, calls = LifeCycle(ManualClock(1_700_000_000.0)), list[str]()
-    assert load_and_warm(life, lambda: calls.append("load"), lambda: calls.append("warm") or "sizes 1 .. 8: 3 ms")
+
+    def warm() -> str:
+        calls.append("warm")
+        return "sizes 1 .. 8: 3 ms"
+
+    assert load_and_warm(life, lambda: calls.append("load"), warm)
     assert calls == ["load", "warm"]
     assert [step.stage for step in life.steps] == [Stage.LOAD, Stage.WARM, Stage.ACTIVE]
     assert life.reason == "sizes 1 .. 8: 3 ms"
