@@ -14,6 +14,7 @@
     │   └── ForbiddenError 403
     ├── GateRefused 409           the candidate is not good enough; the message says by how much
     ├── TransientError 503        try again after `retry_after_s`
+    │   └── RateLimitedError 429
     └── PermanentError 500        trying again does not help
         ├── ArtifactCorrupt
         ├── SignatureMismatch
@@ -160,6 +161,12 @@ class TransientError(HeliotropeError):
     def retry_after_s(self) -> float:
         """Seconds to wait before the next try."""
         return float(self.context["retry_after_s"])
+
+
+class RateLimitedError(TransientError):
+    """This caller asks more often than it may; the others are served."""
+
+    http_status = 429
 
 
 class PermanentError(HeliotropeError):

@@ -24,6 +24,7 @@ STATUS = {
     "ForbiddenError": 403,
     "GateRefused": 409,
     "TransientError": 503,
+    "RateLimitedError": 429,
     "PermanentError": 500,
     "ArtifactCorrupt": 500,
     "SignatureMismatch": 500,

@@ -1,0 +1,103 @@
+"""Buckets shared by processes: a real Redis, a real actor."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from cluster.clock import SystemClock
+from cluster.errors import TransientError
+from cluster.lifecycle import Cluster
+from cluster.ports import answers, free_port
+from cluster.security.leases import Leases
+from cluster.security.quota import Lease, Quota
+from cluster.security.rate_limit import Office, RateLimit
+from cluster.security.redis_office import RedisOffice
+
+QUOTA = Quota(per_minute=60, burst=40)
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("no redis-server on this machine")
+    folder, port = tmp_path_factory.mktemp("redis"), free_port()
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            for _ in range(200):
+                if answers("127.0.0.1", port):
+                    break
+                process.poll()
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            process.terminate()
+
+
+async def spend(offices: Sequence[Office], requests: int, most: int = 3) -> tuple[int, Lease]:
+    leases = await asyncio.gather(*(offices[i % len(offices)]("key", most) for i in range(requests)))
+    return sum(lease.granted for lease in leases), leases[-1]
+
+
+def test_redis_grants_one_burst_to_all_replicas_together(redis_url: str) -> None:
+    async def test() -> None:
+        offices = [RedisOffice(redis_url, QUOTA, timeout_s=5, namespace="burst") for _ in range(3)]
+        granted, last = await spend(offices, 60)
+        # One more for each whole second that the test takes.
+        assert 40 <= granted <= 42
+        assert last.granted == 0
+        assert 0 < last.wait_s <= 1
+        assert 38 <= last.full_s <= 40
+        other = RedisOffice(redis_url, QUOTA, timeout_s=5, namespace="other")
+        assert (await other("key", 1)).remaining == 39
+        for office in (*offices, other):
+            await office.close()
+
+    asyncio.run(test())
+
+
+def test_redis_under_a_replicas_limit(redis_url: str) -> None:
+    async def test() -> None:
+        office = RedisOffice(redis_url, QUOTA, timeout_s=5, namespace="limit")
+        limit = RateLimit(Leases(QUOTA, SystemClock(), chunk=2), office, SystemClock())
+        decisions = [await limit.admit("key") for _ in range(30)]
+        assert decisions[0].remaining >= decisions[-1].remaining
+        assert limit.failures == 0
+        await office.close()
+
+    asyncio.run(test())
+
+
+def test_a_redis_that_is_not_there_is_a_transient_error() -> None:
+    async def test() -> None:
+        office = RedisOffice(f"redis://:secret@127.0.0.1:{free_port()}/0", QUOTA)
+        with pytest.raises(TransientError, match="Redis does not answer") as raised:
+            await office("key", 1)
+        assert "secret" not in str(raised.value)
+        await office.close()
+
+    asyncio.run(test())
+
+
+@pytest.mark.ray
+def test_an_actor_grants_one_burst_to_all_replicas_together(ray_cluster: Cluster, tmp_path: Path) -> None:
+    from cluster.actors.rate_office import ray_office, remove
+
+    async def test() -> None:
+        offices = [ray_office("test-rate", QUOTA) for _ in range(3)]
+        granted, last = await spend(offices, 60)
+        assert 40 <= granted <= 43
+        assert last.granted == 0
+        remove("test-rate", QUOTA)
+        with pytest.raises(TransientError, match="being restarted"):
+            for _ in range(50):
+                await offices[0]("key", 1)
+
+    asyncio.run(test())
+    remove("test-rate", QUOTA)
