@@ -1,8 +1,8 @@
 """Intervals that hold at every look for what is asymptotically normal: means, ratios, adjusted means, differences.
 
 A normal mixture over the size of the effect gives an e-process for a Gaussian random walk. For other numbers it
-holds in the limit of many observations: **asymptotic**, stated so wherever used. Looks before some hundred of an arm
-are not covered; experiments do not look before their minimum size.
+holds in the limit of many observations: **asymptotic**, stated so wherever used. Looks before some hundred of an
+arm are not covered; experiments do not look before their minimum size.
 
 References
 ----------

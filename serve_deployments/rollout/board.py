@@ -1,0 +1,80 @@
+"""Where replicas read how requests are divided, and leave what they counted. Pure; an actor makes it shared.
+
+It is not durable: splits are told again by their owners at every tick, and counts that were added but not yet
+looked at when it dies (about a second's) are lost for both versions alike.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from serve_deployments.rollout.tally import Tree, add
+
+MAX_SOURCES = 256
+"""Replicas whose last batch is remembered, to add no batch twice."""
+MAX_TALLIES = 512
+"""Tallies kept (owner and revision); the oldest go first, long after their rollout ended."""
+MAX_WORST = 20
+
+
+class SplitBoard:
+    """The splits by owner, and tallies by owner and revision."""
+
+    def __init__(self) -> None:
+        self.epoch = uuid4().hex
+        self.version = 0
+        self._splits: dict[str, list[dict[str, Any]]] = {}
+        self._tallies: OrderedDict[tuple[str, str], Tree] = OrderedDict()
+        self._worst: dict[str, list[dict[str, Any]]] = {}
+        self._last: OrderedDict[str, int] = OrderedDict()
+
+    def publish(self, owner: str, splits: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the splits of an owner."""
+        told = [dict(split) for split in splits]
+        if told != self._splits.get(owner, []):
+            self._splits[owner] = told
+            self.version += 1
+
+    def exchange(self, source: str, batch: int, tallies: Sequence[tuple[str, str, Tree]]) -> dict[str, Any]:
+        """Add a replica's batch of counts, once, and return the splits.
+
+        Parameters
+        ----------
+        source
+            The replica.
+        batch
+            Its number; a batch whose answer was lost is sent again under the same one.
+        tallies
+            Owner, revision, growth since the batch before.
+        """
+        if self._last.get(source, -1) < batch:
+            self._last[source] = batch
+            self._last.move_to_end(source)
+            for owner, revision, tree in tallies:
+                key = (owner, revision)
+                self._tallies[key] = add(self._tallies.get(key), tree)
+                self._tallies.move_to_end(key)
+        for kept, most in ((self._last, MAX_SOURCES), (self._tallies, MAX_TALLIES)):
+            while len(kept) > most:
+                kept.popitem(last=False)
+        return {"version": self.version, "splits": [split for each in self._splits.values() for split in each]}
+
+    def keep_worst(self, owner: str, cases: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the pairs of answers that differ most; `difference_ratio` says how much."""
+        known = {case["request_id"]: dict(case) for case in [*self._worst.get(owner, []), *cases]}
+        worst = sorted(known.values(), key=lambda case: -case["difference_ratio"])
+        self._worst[owner] = worst[:MAX_WORST]
+
+    def worst(self, owner: str) -> list[dict[str, Any]]:
+        """Return the pairs of answers that differ most, the worst first."""
+        return self._worst.get(owner, [])
+
+    def counts(self) -> tuple[str, dict[str, dict[str, Tree]]]:
+        """Return the epoch, and owner -> revision -> tally since it began."""
+        found: dict[str, dict[str, Tree]] = {}
+        for (owner, revision), tree in self._tallies.items():
+            found.setdefault(owner, {})[revision] = tree
+        return self.epoch, found

@@ -1,0 +1,170 @@
+"""Guardrails on means: throughput, accuracy against a floor, disagreement with the old version. Asymptotic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from serve_deployments.experiments.estimates import Estimate
+from serve_deployments.experiments.normal_mixture import log_evidence
+from serve_deployments.rollout.guardrail import Consequence, Finding, Guardrail, Window
+from serve_deployments.rollout.tally import add
+
+MIN_SEEN = 200
+"""Observations a mean needs before its normal approximation is trusted."""
+CERTAIN = 1e3
+"""Infinite evidence (numbers without any spread) as a number that JSON knows."""
+Sums = list[float]
+"""Count, sum, sum of squares."""
+
+
+def _estimate(sums: Sums) -> Estimate:
+    count, total, squares = sums
+    if count < 2:
+        return Estimate(value=np.array(0.0), variance=np.array(np.inf))
+    mean = total / count
+    spread = max(0.0, squares / count - mean**2) * count / (count - 1)
+    return Estimate(value=np.array(mean), variance=np.array(spread / count))
+
+
+class MeanGuardrail(Guardrail):
+    """Keeps the sums of both versions."""
+
+    def __init__(self, alpha: float) -> None:
+        super().__init__(alpha)
+        self._sums: dict[str, Sums] = {"new": [0.0] * 3, "old": [0.0] * 3}
+
+    def _take(self, **sums: Sums) -> None:
+        for side, more in sums.items():
+            self._sums[side] = add(self._sums[side], more)
+
+    def _finding(self, excess: Estimate, *, scale: float, allowed: float, **more: Any) -> list[Finding]:
+        """Return the finding that `excess` is above 0, where enough was seen and it points that way."""
+        enough = min(self._sums[side][0] for side in self._needed()) >= MIN_SEEN
+        evidence = float(log_evidence(excess, scale=scale)) if enough and float(excess.value) > 0.0 else 0.0
+        evidence = min(evidence, CERTAIN)
+        means = {side: sums[1] / sums[0] if sums[0] else 0.0 for side, sums in self._sums.items()}
+        finding = Finding(
+            guardrail=self.name,
+            log_evidence=evidence,
+            log_limit=self.log_limit,
+            new=means["new"],
+            old=means["old"],
+            allowed=allowed,
+            exact=False,
+            **more,
+        )
+        return [finding]
+
+    def _needed(self) -> tuple[str, ...]:
+        return ("new",)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sums."""
+        return dict(self._sums)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over sums."""
+        self._sums = dict(state)
+
+
+class ThroughputGuardrail(MeanGuardrail):
+    """A replica's throughput is one over its mean time a request: the new version may lose a tenth of it.
+
+    Parameters
+    ----------
+    alpha
+        See Guardrail.
+    loss_ratio
+        Part of the old version's throughput that may be lost.
+    allowed_s
+        Mean duration that is never a breach.
+    """
+
+    name = "throughput"
+
+    def __init__(self, alpha: float, *, loss_ratio: float = 0.1, allowed_s: float = 0.0) -> None:
+        super().__init__(alpha)
+        self.loss_ratio, self.allowed_s = loss_ratio, allowed_s
+
+    def update(self, window: Window) -> None:
+        """Take in a window."""
+        if window.share is not None:
+            self._take(new=window.new["duration_s"], old=window.old["duration_s"])
+
+    def findings(self) -> list[Finding]:
+        """Return the one finding; durations in seconds."""
+        new, old = _estimate(self._sums["new"]), _estimate(self._sums["old"])
+        factor = 1.0 / (1.0 - self.loss_ratio)
+        slowest = max(float(old.value) * factor, self.allowed_s)
+        spread = old.variance * factor**2 if slowest > self.allowed_s else np.array(0.0)
+        excess = Estimate(value=new.value - slowest, variance=new.variance + spread)
+        return self._finding(excess, scale=max(slowest * self.loss_ratio, 1e-9), allowed=slowest)
+
+    def _needed(self) -> tuple[str, ...]:
+        return ("new", "old")
+
+
+class AccuracyGuardrail(MeanGuardrail):
+    """The new version's mean accuracy must not lie below a floor, whatever the old one does.
+
+    Parameters
+    ----------
+    alpha
+        See Guardrail.
+    floor_ratio
+        Accuracy (1 - WAPE).
+    consequence
+        What happens below.
+    """
+
+    name = "accuracy_floor"
+
+    def __init__(self, alpha: float, *, floor_ratio: float, consequence: Consequence) -> None:
+        super().__init__(alpha)
+        self.floor_ratio, self.consequence = floor_ratio, consequence
+
+    def update(self, window: Window) -> None:
+        """Take in a window."""
+        self._take(new=window.new["accuracy"], old=window.old["accuracy"])
+
+    def findings(self) -> list[Finding]:
+        """Return the one finding."""
+        new = _estimate(self._sums["new"])
+        excess = Estimate(value=self.floor_ratio - new.value, variance=new.variance)
+        return self._finding(excess, scale=0.05, allowed=self.floor_ratio, consequence=self.consequence)
+
+
+class RetrainGuardrail(AccuracyGuardrail):
+    """The same floor, set higher: the version stays, and a new one is asked for."""
+
+    name = "accuracy_retrain"
+
+
+class DisagreementGuardrail(MeanGuardrail):
+    """The versions' forecasts of the same request must not differ by more than a share of their size, on average.
+
+    Parameters
+    ----------
+    alpha
+        See Guardrail.
+    allowed_ratio
+        Mean of |new - old| / |old|, each pair's counted as 1 at most.
+    """
+
+    name = "disagreement"
+
+    def __init__(self, alpha: float, *, allowed_ratio: float) -> None:
+        super().__init__(alpha)
+        self.allowed_ratio = allowed_ratio
+
+    def update(self, window: Window) -> None:
+        """Take in a window."""
+        self._take(new=window.pairs["differences"])
+
+    def findings(self) -> list[Finding]:
+        """Return the one finding."""
+        new = _estimate(self._sums["new"])
+        excess = Estimate(value=new.value - self.allowed_ratio, variance=new.variance)
+        return self._finding(excess, scale=0.1, allowed=self.allowed_ratio)

@@ -1,0 +1,334 @@
+"""Rollouts from the first request to the last, and a controller that is killed at every step of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cluster.clock import ManualClock
+from cluster.errors import ConfigError, GateRefused, PermanentError, TransientError, UnknownNameError
+from cluster.state.durable import Durable
+from cluster.storage.files import Storage
+from serve_deployments.rollout.board import MAX_WORST, SplitBoard
+from serve_deployments.rollout.controller import Controller
+from serve_deployments.rollout.judge import JudgeSpec
+from serve_deployments.rollout.machine import Deploy, Done, Look, Order, RolloutCommand, Rollouts, active, splits
+from serve_deployments.rollout.rollout import RolloutSpec
+from serve_deployments.rollout.split import Split
+from serve_deployments.rollout.tally import Tally
+
+TICK_S, REQUESTS = 60.0, 200
+CANARY = {"name": "canary", "parameters": {"min_stage_s": 60.0, "min_requests": 1}}
+
+
+class KilledError(Exception):
+    """The controller died here."""
+
+
+class Fuse:
+    """Kills whoever passes for the n-th time."""
+
+    def __init__(self, passes: int = 10**9) -> None:
+        self.left = passes
+
+    def burn(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KilledError
+
+
+class Simulation:
+    """A board with replicas that answer, and a world that remembers what was done to it."""
+
+    def __init__(self, folder: Path, *, new_errors: float, fuse: Fuse, faults: tuple[str, ...] = ()) -> None:
+        self.clock, self.storage, self.fuse = ManualClock(1000.0), Storage(str(folder)), fuse
+        self.board, self.rng = SplitBoard(), np.random.default_rng(3)
+        self.new_errors, self.broken, self.batch = new_errors, faults, 0
+        self.served: set[str] = {"1"}
+        self.production, self.unstable, self.messages = "1", "", list[str]()
+        self.refused: dict[str, Exception] = {}
+        self.revive()
+
+    def revive(self) -> None:
+        self.durable = Durable(Rollouts, self.storage, "rollouts.json", self.clock)
+        self.controller = Controller(self, self, self)
+
+    # RolloutState, with a fuse before and after each write
+
+    def do(self, command: RolloutCommand, command_id: str) -> Any:
+        self.fuse.burn()
+        answer = self.durable.do(command, command_id)
+        self.fuse.burn()
+        return answer
+
+    def state(self) -> Any:
+        return self.durable.state()
+
+    # Board
+
+    def publish(self, owner: str, splits: Sequence[Split]) -> None:
+        self.fuse.burn()
+        self.board.publish(owner, [split.to_json() for split in splits])
+        self.fuse.burn()
+
+    def counts(self) -> tuple[str, Mapping[str, Mapping[str, Any]]]:
+        return self.board.counts()
+
+    # World
+
+    def carry_out(self, rollout: Any, effect: Any) -> None:
+        self.fuse.burn()
+        if effect["kind"] in self.refused:
+            raise self.refused[effect["kind"]]
+        spec = rollout["spec"]
+        match effect["kind"]:
+            case "serve_both":
+                self.served = {spec["old"], spec["new"]}
+            case "serve_new":
+                self.served = {spec["new"]}
+            case "serve_old":
+                self.served = {spec["old"]}
+            case "promote":
+                self.production = spec["new"]
+            case "mark_unstable":
+                self.unstable = effect["reason"]
+            case "notify" | "retrain":
+                self.messages.append(f"{effect['kind']} {effect.get('event', '')}".strip())
+        self.fuse.burn()
+
+    def faults(self, rollout: Any) -> tuple[str, ...]:
+        return self.broken
+
+    # Replicas
+
+    def traffic(self) -> None:
+        answer = self.board.exchange("replica", self.batch, [])
+        self.batch += 1
+        for told in answer["splits"]:
+            split, tally = Split.from_json(told), Tally()
+            for place in range(REQUESTS):
+                request = f"{self.batch}-{place}"
+                version = split.pick(request)
+                assert version in self.served
+                new = version == "2"
+                failed = bool(self.rng.random() < (self.new_errors if new else 0.005))
+                tally.answered("new" if new else "old", duration_s=0.01, failed=failed)
+            self.board.exchange("replica", self.batch, [(split.owner, str(split.revision), tally.counts)])
+            self.batch += 1
+
+    def run(self, ticks: int = 120) -> None:
+        """Tick until all is over; a killed controller comes back at the next tick."""
+        for _ in range(ticks):
+            self.traffic()
+            self.clock.advance(TICK_S)
+            try:
+                self.controller.tick()
+            except KilledError:
+                self.revive()
+            self.check()
+            if self.state() and not active(self.state()):
+                return
+        raise AssertionError(f"no end: {self.state()}")
+
+    def check(self) -> None:
+        """Every state that can be seen is legal."""
+        for rollout in self.state().values():
+            assert sum(rollout["weights"].values()) == pytest.approx(1.0)
+            climbed = [step["weight"] for step in rollout["revisions"].values() if step["weight"] > 0.0]
+            if "by hand" not in [step["why"] for step in rollout["history"]]:
+                assert climbed == [0.05, 0.10, 0.25, 0.50, 1.0, 1.0][: len(climbed)]
+        assert len(splits(self.state())) <= 1
+
+    def story(self, name: str = "r") -> list[str]:
+        return [step["what"] for step in self.state()[name]["history"]]
+
+
+def spec(**more: Any) -> RolloutSpec:
+    fields = {
+        "id": "r",
+        "model": "nox",
+        "old": "1",
+        "new": "2",
+        "policy": CANARY,
+        "judge": JudgeSpec(),
+        "by": "ann",
+    }
+    return RolloutSpec(**(fields | more))
+
+
+def started(folder: Path, *, new_errors: float = 0.005, fuse: Fuse | None = None, **more: Any) -> Simulation:
+    faults = more.pop("faults", ())
+    made = Simulation(folder, new_errors=new_errors, fuse=fuse or Fuse(), faults=faults)
+    made.durable.do(Deploy(spec=spec(**more)), "deploy")
+    return made
+
+
+def test_a_good_version_climbs_every_step_and_is_promoted(tmp_path: Path) -> None:
+    made = started(tmp_path)
+    made.run()
+    assert made.story() == ["created", "started"] + ["advanced"] * 4 + ["promoted"]
+    assert (made.production, made.served, made.unstable) == ("2", {"2"}, "")
+    assert made.messages == ["notify started", "notify promoted"]
+    assert made.state()["r"]["weights"] == {"2": 1.0, "1": 0.0}
+
+
+def test_a_bad_version_is_rolled_back_verified_and_marked(tmp_path: Path) -> None:
+    made = started(tmp_path, new_errors=0.6)
+    made.run()
+    end = made.state()["r"]
+    assert made.story() == ["created", "started", "rolling back", "rolled back"]
+    assert end["verification"]["verified"] and "verified" in end["verification"]["detail"]
+    assert (made.production, made.served) == ("1", {"1"})
+    assert made.unstable.startswith("error_rate: new 0.")
+    assert end["findings"][0]["breached"] and end["judge"] is None and len(end["curve"]) >= 1
+
+
+@pytest.mark.parametrize("new_errors", [0.005, 0.6])
+def test_killed_at_any_step_it_ends_where_it_would_have_ended(tmp_path: Path, new_errors: float) -> None:
+    whole = started(tmp_path / "whole", new_errors=new_errors)
+    whole.fuse.left = 10**6
+    whole.run()
+    steps = 10**6 - whole.fuse.left
+    assert steps > 20
+    for kill in range(1, steps + 1):
+        made = started(tmp_path / str(kill), new_errors=new_errors)
+        made.fuse.left = kill
+        made.run()
+        assert made.fuse.left <= 0
+        assert (made.production, made.served) == (whole.production, whole.served), f"killed at step {kill}"
+        assert bool(made.unstable) == bool(whole.unstable)
+        assert made.story() == whole.story()
+
+
+def test_without_traffic_a_rollback_ends_and_says_that_it_is_not_verified(tmp_path: Path) -> None:
+    made = started(tmp_path, faults=())
+    made.controller.tick()
+    made.durable.do(Order(rollout="r", word="rollback", by="bob", why="smells"), "order")
+    for _ in range(5):
+        made.clock.advance(TICK_S / 3)
+        made.controller.tick()
+    end = made.state()["r"]
+    assert end["state"] == "rolled_back" and not end["verification"]["verified"]
+    assert "0 requests on the old version" in end["verification"]["detail"]
+    assert [step["by"] for step in end["history"] if step["what"] == "rolling back"] == ["bob"]
+
+
+def test_a_broken_version_is_rolled_back_without_statistics(tmp_path: Path) -> None:
+    made = started(tmp_path)
+    made.controller.tick()
+    made.broken = ("version 2 does not answer its health check",)
+    made.controller.tick()
+    assert made.state()["r"]["state"] == "verifying"
+    made.broken = ()
+    made.run()
+    assert "health check" in made.unstable
+
+
+def test_a_version_that_cannot_be_served_is_rolled_back_before_it_begins(tmp_path: Path) -> None:
+    made = started(tmp_path)
+    made.refused["serve_both"] = PermanentError("artifact corrupt")
+    made.run()
+    assert made.story() == ["created", "rolled back"]
+    assert "artifact corrupt" in made.unstable and made.served == {"1"}
+
+
+def test_what_cannot_be_done_now_is_tried_again(tmp_path: Path) -> None:
+    made = started(tmp_path)
+    made.refused["serve_both"] = TransientError("no room")
+    for _ in range(3):
+        made.controller.tick()
+    assert made.state()["r"]["state"] == "preparing"
+    made.refused.clear()
+    made.run()
+    assert made.production == "2"
+
+
+def test_while_paused_it_does_not_climb_but_guardrails_act(tmp_path: Path) -> None:
+    made = started(tmp_path)
+    made.controller.tick()
+    made.durable.do(Order(rollout="r", word="pause", by="bob", why="lunch"), "pause")
+    for _ in range(10):
+        made.traffic()
+        made.clock.advance(TICK_S)
+        made.controller.tick()
+    assert (made.state()["r"]["stage"], made.state()["r"]["waiting_for"]) == (0, "resume")
+    made.new_errors = 0.5
+    made.run()
+    assert made.production == "1" and "rolling back" in made.story()
+
+
+def test_by_hand_it_is_promoted_and_resumed(tmp_path: Path) -> None:
+    made = started(tmp_path)
+    made.controller.tick()
+    made.durable.do(Order(rollout="r", word="pause", by="bob"), "1")
+    made.durable.do(Order(rollout="r", word="resume", by="bob"), "2")
+    made.durable.do(Order(rollout="r", word="promote", by="bob"), "3")
+    made.run()
+    assert made.production == "2"
+    with pytest.raises(GateRefused, match="state 'promoted'"):
+        made.durable.do(Order(rollout="r", word="rollback", by="bob"), "4")
+
+
+def test_approval_is_somebody_elses(tmp_path: Path) -> None:
+    made = started(tmp_path, approval=True)
+    made.controller.tick()
+    assert made.state()["r"]["state"] == "waiting" and made.served == {"1"}
+    with pytest.raises(GateRefused, match="somebody else"):
+        made.durable.do(Order(rollout="r", word="approve", by="ann"), "own")
+    made.durable.do(Order(rollout="r", word="approve", by="bob", why="figures are good"), "other")
+    made.run()
+    assert made.production == "2"
+    assert ["approved", "bob"] in [[step["what"], step["by"]] for step in made.state()["r"]["history"]]
+
+
+def test_one_rollout_a_model_at_a_time_and_the_same_twice_is_one(tmp_path: Path) -> None:
+    made = started(tmp_path)
+    made.durable.do(Deploy(spec=spec()), "again")
+    with pytest.raises(GateRefused, match="'r'"):
+        made.durable.do(Deploy(spec=spec(id="q")), "q")
+    with pytest.raises(ConfigError, match="other data"):
+        made.durable.do(Deploy(spec=spec(new="3")), "r3")
+    with pytest.raises(ConfigError, match="twice"):
+        made.durable.do(Deploy(spec=spec(id="q", model="co", new="1")), "same")
+    with pytest.raises(UnknownNameError, match="'q'"):
+        made.durable.do(Look(rollout="q"), "look")
+    assert made.durable.do(Done(rollout="r", effect="none"), "done")["state"] == "preparing"
+
+
+def test_counts_that_began_anew_are_not_subtracted(tmp_path: Path) -> None:
+    made = started(tmp_path)
+    made.controller.tick()
+    for _ in range(2):
+        made.traffic()
+        made.controller.tick()
+    before = made.state()["r"]["total"]["old"]["requests"]
+    made.board = SplitBoard()
+    made.controller.tick()
+    made.traffic()
+    made.controller.tick()
+    after = made.state()["r"]["total"]["old"]["requests"]
+    assert before < after <= before + REQUESTS
+
+
+def test_a_batch_that_is_sent_twice_counts_once() -> None:
+    board, tally = SplitBoard(), Tally()
+    tally.answered("new", duration_s=0.1, failed=False)
+    for _ in range(2):
+        board.exchange("replica", 0, [("r", "1", tally.counts)])
+    board.exchange("replica", 1, [("r", "1", tally.counts)])
+    assert board.counts()[1]["r"]["1"]["new"]["requests"] == 2
+
+
+def test_the_worst_pairs_are_kept_once_and_in_order() -> None:
+    board = SplitBoard()
+    cases = [{"request_id": str(place), "difference_ratio": place / 100} for place in range(50)]
+    board.keep_worst("r", cases[:30])
+    board.keep_worst("r", cases)
+    assert [case["request_id"] for case in board.worst("r")] == [
+        str(place) for place in range(49, 49 - MAX_WORST, -1)
+    ]
+    assert board.worst("q") == []
