@@ -132,17 +132,16 @@ def fit_and_judge(
 
     model.fit(learned, told=told)
     judged = [
-        model.of(name).judge(
-            panel_of(Panel(frame, panel.schema), slice(0, len(frame))),
-            Telling(book=model.book),
-            late=model.of(name).learned_rows,
-        )
-        for name, frame in groups
-        if name in model.series
+        _judged(model, str(name), Panel(frame, panel.schema)) for name, frame in groups if name in model.series
     ]
     if progress:
         progress.update("learn", len(groups), len(groups))
     return Judged(model=model, panel=panel, series=tuple(judged))
+
+
+def _judged(model: AlarmModel, name: str, rows: Panel) -> JudgedSeries:
+    fitted = model.of(name)
+    return fitted.judge(panel_of(rows, slice(0, len(rows))), Telling(book=model.book), late=fitted.learned_rows)
 
 
 def register(judged: Judged, registry: Registry, *, name: str, owner: str, because: str = "") -> ModelVersion:

@@ -166,7 +166,7 @@ class ScoreStream:
         """Rows in memory."""
         return self._watch.rows_kept
 
-    def update(self, time: Any, row: Mapping[str, Any]) -> float:
+    def update(self, time: Any, row: Mapping[Any, Any]) -> float:
         """Return the score of one row; raise what `Watch.update` raises, and go on with the next row."""
         times, values = self._watch.read(time, row)
         return float(self.update_many(times, values)[0])

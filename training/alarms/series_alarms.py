@@ -21,7 +21,7 @@ from training.alarms.triage import Memory, Triage
 from training.alarms.usual import Usual, table_of
 from training.core.component import State, pack, unpack
 from training.core.panel import Panel
-from training.core.windows import Floats, Times
+from training.core.windows import Floats, Times, Windows
 from training.evaluation.threshold import THRESHOLDS, Threshold
 
 
@@ -107,6 +107,10 @@ class SeriesAlarms:
         """Rows that a table must have to be scored."""
         detector = self.scorer.detector
         return detector.lookback(detector.state_of(self.series)) + 1
+
+    def check_length(self, table: Windows) -> None:
+        """Raise InsufficientHistoryError unless a table of the watched columns has rows enough for a score."""
+        self.scorer.detector.state_for(self.series, table)
 
     def judge(self, panel: Panel, telling: Telling | None = None, *, late: int = 0) -> JudgedSeries:
         """Score rows, and tell events of those from `late` on.

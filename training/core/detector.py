@@ -77,9 +77,13 @@ class Detector(Estimator):
         """M detectors that it is made of: itself, or an ensemble's members."""
         return (self.name,)
 
+    def member_score(self, state: State, at: int, table: Windows) -> Floats:  # noqa: ARG002 - who is alone is first
+        """Return (R,) one member's own score, on its own scale; its score where it has no members."""
+        return self.judge(state, table)
+
     def member_scores(self, state: State, table: Windows) -> Floats:
-        """Return (M, R) each member's own score, on its own scale; its one score where it has no members."""
-        return self.judge(state, table)[None]
+        """Return (M, R) each member's own score."""
+        return np.stack([self.member_score(state, at, table) for at in range(len(self.member_names))])
 
     def member_weights(self, series: str) -> Floats:  # noqa: ARG002 - of detectors that are alone
         """Return (M,) how much each member counts for a series, with the sum 1."""
@@ -189,15 +193,15 @@ class Detector(Estimator):
         )
 
     def _score(self, series: str, part: Windows) -> Floats:
-        state = self._checked(series, part)
+        state = self.state_for(series, part)
         return self.judge_carried(state, part, carried(part.rows))
 
     def _of_members(self, series: str, part: Windows) -> Floats:
-        state = self._checked(series, part)
+        state = self.state_for(series, part)
         return self.members_carried(state, part, carried(part.rows))
 
-    def _checked(self, series: str, part: Windows) -> State:
-        """Return the state of a series that has rows enough for a score."""
+    def state_for(self, series: str, part: Windows) -> State:
+        """Return the state of a series; raise InsufficientHistoryError where a part is too short for a score."""
         state = self.state_of(series)
         need = self.lookback(state) + 1
         if len(part.rows) < need:
@@ -212,12 +216,22 @@ class Detector(Estimator):
 
     def judge_carried(self, state: State, part: Windows, rows: Floats) -> Floats:
         """Return (R,) scores of rows in which missing values are replaced; NaN where one is missing in `part`."""
-        return self._carried(lambda table: self.judge(state, table)[None], 1, state, part, rows)[0]
+        whole: Floats = self._carried(lambda table: self.judge(state, table)[None], 1, state, part, rows)[0]
+        return whole
 
     def members_carried(self, state: State, part: Windows, rows: Floats) -> Floats:
         """Return (M, R) the members' own scores, as `judge_carried` gives the whole's."""
         count = len(self.member_names)
         return self._carried(lambda table: self.member_scores(state, table), count, state, part, rows)
+
+    def member_carried(self, at: int, part: Windows) -> Floats:
+        """Return (R,) one member's own scores of the rows of one series, missing values and all."""
+        state = self.state_for(part.series[0], part)
+        rows = carried(part.rows)
+        one: Floats = self._carried(lambda table: self.member_score(state, at, table)[None], 1, state, part, rows)[
+            0
+        ]
+        return one
 
     def _carried(
         self, judge: Callable[[Windows], Floats], count: int, state: State, part: Windows, rows: Floats

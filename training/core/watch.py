@@ -71,7 +71,7 @@ class Watch:
         """
         return float(self.update_many(*self.read(time, row))[0])
 
-    def read(self, time: Any, row: Mapping[str, Any] | Sequence[Any]) -> tuple[Times, Floats]:
+    def read(self, time: Any, row: Mapping[Any, Any] | Sequence[Any]) -> tuple[Times, Floats]:
         """Return (1,) and (1, C) as `update_many` takes them; raise the SchemaError of `update`."""
         values = np.array([self._numbers(row)])
         return np.array([pd.Timestamp(time).to_datetime64()], dtype="datetime64[ns]"), values
@@ -91,7 +91,8 @@ class Watch:
         SchemaError, DataError
             As `update`; nothing of a refused call is remembered.
         """
-        return self._read_many(times, rows, self._whole, 1)[0]
+        whole: Floats = self._read_many(times, rows, self._whole, 1)[0]
+        return whole
 
     def update_members(self, times: Times, rows: npt.ArrayLike) -> Floats:
         """Return (M, R) the own scores of the detector's members for some rows; see `update_many`."""
@@ -149,7 +150,7 @@ class Watch:
             )
         return table
 
-    def _numbers(self, row: Mapping[str, Any] | Sequence[Any]) -> list[float]:
+    def _numbers(self, row: Mapping[Any, Any] | Sequence[Any]) -> list[float]:
         """Return the row's values in the order of the watched columns."""
         if not isinstance(row, Mapping):
             if len(row) != len(self._columns):

@@ -237,12 +237,11 @@ class DetectorEnsemble(Detector):
         pairs = zip(self.member_scores(state, table), state["members"], strict=True)
         return np.stack([surprise(scores, member) for scores, member in pairs])
 
-    def member_scores(self, state: State, table: Windows) -> Floats:
-        """Return (M, R) each member's own score, on its own scale; NaN where it has none."""
-        pairs = zip(self._detectors, state["members"], strict=True)
-        scores = np.stack([detector.judge(member["state"], table) for detector, member in pairs])
+    def member_score(self, state: State, at: int, table: Windows) -> Floats:
+        """Return (R,) one member's own score, on its own scale; NaN where it has none."""
+        scores = self._detectors[at].judge(state["members"][at]["state"], table)
         if self.causal:
-            scores[:, : self.lookback(state)] = np.nan  # a mean of fewer members would not be on the same scale
+            scores[: self.lookback(state)] = np.nan  # a mean of fewer members would not be on the same scale
         return scores
 
 
