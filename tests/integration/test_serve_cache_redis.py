@@ -14,9 +14,9 @@ import pytest
 from cluster.clock import Clock, ManualClock, SystemClock
 from cluster.errors import TransientError
 from cluster.ports import free_port
-from serve_deployments.cache import Computed, Found, PredictionCache, Source
-from serve_deployments.cache_key import CacheKey
-from serve_deployments.cache_redis import BREAKER, RedisStore
+from serve_deployments.cache.key import CacheKey
+from serve_deployments.cache.prediction import Computed, Found, PredictionCache, Source
+from serve_deployments.cache.redis import BREAKER, RedisStore
 
 KEY = CacheKey("m@1", b"\x00digest\xff")
 

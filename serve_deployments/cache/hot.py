@@ -9,7 +9,7 @@ from heapq import nlargest
 
 from cluster.clock import Clock
 from cluster.errors import ConfigError
-from serve_deployments.cache_key import CacheKey
+from serve_deployments.cache.key import CacheKey
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from cluster.clock import ManualClock
 from cluster.errors import ConfigError
-from serve_deployments.cache_hot import HotKeys, HotSpec
-from serve_deployments.cache_key import CacheKey
+from serve_deployments.cache.hot import HotKeys, HotSpec
+from serve_deployments.cache.key import CacheKey
 
 
 def key(name: str) -> CacheKey:

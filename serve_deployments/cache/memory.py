@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cluster.clock import Clock
 from cluster.errors import ConfigError
-from serve_deployments.cache_key import CacheKey
+from serve_deployments.cache.key import CacheKey
 
 ENTRY_BYTES = 512
 """What an entry takes beside its value: key, digest, record and their places; a little more than Python 3.11 takes,

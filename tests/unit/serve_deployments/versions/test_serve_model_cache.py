@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.errors import ConfigError
-from serve_deployments.cache_models import ModelCache, NoRoomError, footprint_bytes
+from serve_deployments.versions.model_cache import ModelCache, NoRoomError, footprint_bytes
 from training.models.ensemble import Ensemble
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from cluster.errors import ConfigError, TransientError
-from serve_deployments.cache_flight import SingleFlight
+from serve_deployments.cache.flight import SingleFlight
 
 M = TypeVar("M")
 RETRY_S = 1.0

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.clock import ManualClock
-from serve_deployments.cache import Computed, MemoryStore, PredictionCache, Source
-from serve_deployments.cache_flight import SingleFlight
-from serve_deployments.cache_key import CacheKey
-from serve_deployments.cache_memory import ExpiringLRU
+from serve_deployments.cache.flight import SingleFlight
+from serve_deployments.cache.key import CacheKey
+from serve_deployments.cache.memory import ExpiringLRU
+from serve_deployments.cache.prediction import Computed, MemoryStore, PredictionCache, Source
 
 KEY = CacheKey("m@1", b"k")
 

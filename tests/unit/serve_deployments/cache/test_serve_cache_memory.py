@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from cluster.clock import ManualClock
-from serve_deployments.cache_key import CacheKey
-from serve_deployments.cache_memory import ENTRY_BYTES, ExpiringLRU
+from serve_deployments.cache.key import CacheKey
+from serve_deployments.cache.memory import ENTRY_BYTES, ExpiringLRU
 
 KEYS = st.builds(CacheKey, st.sampled_from(["m@1", "m@2"]), st.sampled_from([b"a", b"b", b"c", b"d"]))
 

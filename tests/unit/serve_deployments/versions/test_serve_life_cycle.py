@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from cluster.clock import ManualClock
 from cluster.errors import ArtifactCorrupt
-from serve_deployments.life_cycle import KEPT_STEPS, MOVES, IllegalMoveError, LifeCycle, Stage, load_and_warm
+from serve_deployments.versions.life_cycle import (
+    KEPT_STEPS,
+    MOVES,
+    IllegalMoveError,
+    LifeCycle,
+    Stage,
+    load_and_warm,
+)
 
 
 @given(st.lists(st.sampled_from(Stage), max_size=60))

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from serve_deployments.cache_flight import SingleFlight
-from serve_deployments.cache_key import CacheKey
-from serve_deployments.cache_memory import ExpiringLRU
+from serve_deployments.cache.flight import SingleFlight
+from serve_deployments.cache.key import CacheKey
+from serve_deployments.cache.memory import ExpiringLRU
 
 logger = logging.getLogger(__name__)
 Source = Literal["hit", "computed", "shared"]

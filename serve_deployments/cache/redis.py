@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from cluster.clock import Clock
 from cluster.errors import ConfigError, TransientError
-from serve_deployments.cache import Look
-from serve_deployments.cache_key import CacheKey
+from serve_deployments.cache.key import CacheKey
+from serve_deployments.cache.prediction import Look
 from serve_deployments.resilience.breaker import BreakerSpec, CircuitBreaker
 
 logger = logging.getLogger(__name__)

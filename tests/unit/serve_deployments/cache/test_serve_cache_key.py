@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_deployments.cache_key import DIGEST_BYTES, bytes_digest, canonical_digest
+from serve_deployments.cache.key import DIGEST_BYTES, bytes_digest, canonical_digest
 from training.core.windows import Windows
 
 
