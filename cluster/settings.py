@@ -14,8 +14,10 @@ from cluster.errors import ConfigError
 
 Profile = Literal["development", "staging", "production"]
 Sensitivity = Literal["low", "medium", "high"]
+RateBackend = Literal["ray", "redis", "memory"]
 PROFILES: tuple[Profile, ...] = ("development", "staging", "production")
 SENSITIVITIES: tuple[Sensitivity, ...] = ("low", "medium", "high")
+RATE_BACKENDS: tuple[RateBackend, ...] = ("ray", "redis", "memory")
 PREFIX = "ML_"
 
 
@@ -131,8 +133,44 @@ class Settings:
     """Refuse requests without a key; needs authentication."""
     api_keys_file: Path | None = field(metadata=_knob(_path("a file with API keys", optional=True), _always(None)))
     """File with the (hashed) API keys and their roles; needed as soon as authentication is on."""
+    enable_rate_limit: bool = field(metadata=_knob(_SWITCH, _by_profile(False, True, True)))
+    """Refuse callers that ask more often than the next two allow, with 429."""
+    rate_limit_per_minute: int = field(metadata=_knob(_number(int, 1, 10_000_000, "a whole number"), _always(1000)))
+    """Requests a minute of one key, over all replicas."""
+    rate_limit_burst: int = field(metadata=_knob(_number(int, 1, 1_000_000, "a whole number"), _always(100)))
+    """Requests at once of one key after a pause."""
+    rate_limit_backend: RateBackend = field(metadata=_knob(_choice(RATE_BACKENDS), _always("ray")))
+    """Where replicas share it: `ray`, an actor; `redis`, at ML_REDIS_URL; `memory`, each replica for itself."""
+    rate_limit_on_failure: Literal["admit", "refuse"] = field(
+        metadata=_knob(_choice(("admit", "refuse")), _always("admit"))
+    )
+    """While that cannot be asked: `admit` by each replica's own count, or `refuse` with 503."""
+    redis_url: str | None = field(
+        metadata=_knob(
+            _text(r"rediss?://.+", "redis://host:port/0, or rediss:// with TLS", optional=True), _always(None)
+        )
+    )
+    """A Redis for what replicas share; none is needed."""
     home: Path = field(metadata=_knob(_path("a folder"), lambda _: Path("heliotrope-data").absolute()))
     """Folder for everything the platform keeps on this machine."""
+    enable_audit: bool = field(metadata=_knob(_SWITCH, _by_profile(False, True, True)))
+    """Record every request and every administrative act."""
+    audit_dir: Path = field(metadata=_knob(_path("a folder"), lambda known: known["home"] / "audit"))
+    """Folder of the audit log."""
+    audit_key_file: Path = field(metadata=_knob(_path("a file"), lambda known: known["home"] / "audit.key"))
+    """Key that signs it, made where there is none; keep it where who can write the folder cannot read it."""
+    audit_retention_days: int = field(metadata=_knob(_number(int, 1, 36_500, "days"), _always(365)))
+    """Days after which a day of the audit log is deleted."""
+    log_format: Literal["text", "json"] = field(
+        metadata=_knob(_choice(("text", "json")), _by_profile("text", "json", "json"))
+    )
+    """Log lines for people, or for machines."""
+    trace_url: str | None = field(
+        metadata=_knob(_text(r"https?://.+", "http(s)://host:port/v1/traces", optional=True), _always(None))
+    )
+    """OpenTelemetry collector (OTLP over HTTP) that traces are sent to; none switches them off."""
+    trace_ratio: float = field(metadata=_knob(_number(float, 0, 1, "a share"), _by_profile(1.0, 0.1, 0.01)))
+    """Share of requests traced that come without a trace of their own."""
     storage_url: str = field(
         metadata=_knob(
             _FOLDER_OR_URL,
@@ -155,6 +193,16 @@ class Settings:
     """Interface the HTTP API listens on."""
     http_port: int = field(metadata=_knob(_PORT, _always(8000)))
     """Port of the HTTP API."""
+    tls_dir: Path | None = field(metadata=_knob(_path("a folder", optional=True), _always(None)))
+    """Folder with tls.crt and tls.key (as a Kubernetes TLS secret is mounted): the API then speaks HTTPS too."""
+    https_port: int = field(metadata=_knob(_PORT, _always(8443)))
+    """Port of the HTTP API with TLS."""
+    ca_file: Path | None = field(metadata=_knob(_path("a file", optional=True), _always(None)))
+    """Certificates that our own clients trust beside the public ones."""
+    ray_token_file: Path | None = field(metadata=_knob(_path("a file", optional=True), _always(None)))
+    """Token that Ray asks every connection for (RAY_AUTH_MODE=token); made where there is none."""
+    ray_tls_dir: Path | None = field(metadata=_knob(_path("a folder", optional=True), _always(None)))
+    """Folder with tls.crt, tls.key and ca.crt: Ray's processes then talk by mutual TLS."""
     dashboard_port: int = field(metadata=_knob(_PORT, _always(8265)))
     """Port of the Ray dashboard; a free one is taken where it is in use."""
     tracking_port: int = field(metadata=_knob(_PORT, _always(5000)))
@@ -163,6 +211,16 @@ class Settings:
     """Largest request body; larger ones are answered 413."""
     request_timeout_s: float = field(metadata=_knob(_number(float, 0.1, 3600, "seconds"), _always(30.0)))
     """Time after which a request is given up."""
+    cpu_power_w: float = field(metadata=_knob(_number(float, 0, 1000, "watts"), _always(15.0)))
+    """Power of one busy core with its share of the machine, for estimates of energy: a server of 240 W and 16 cores
+    by default. Where codecarbon is installed it measures instead."""
+    gpu_power_w: float = field(metadata=_knob(_number(float, 0, 5000, "watts"), _always(300.0)))
+    """Power of one busy GPU, for estimates of energy."""
+    carbon_intensity_g_per_kwh: float = field(
+        metadata=_knob(_number(float, 0, 5000, "grams of CO2e a kWh"), _always(473.0))
+    )
+    """Carbon of the grid that feeds the machines; by default the world's mean of 2024, as Ember's Global
+    Electricity Review 2025 has it. Your supplier knows yours."""
     data_dir: Path | None = field(metadata=_knob(_path("a folder", optional=True), _always(None)))
     """Folder with further data sets for benchmarks and tests."""
 
@@ -182,6 +240,8 @@ class Settings:
                 _refuse("ML_ENABLE_AUTHENTICATION", False, f"true, because {variable_of(name)} is true")
         if self.enable_authentication and self.api_keys_file is None:
             _refuse("ML_API_KEYS_FILE", "nothing", "a file with API keys, because ML_ENABLE_AUTHENTICATION is true")
+        if self.enable_rate_limit and self.rate_limit_backend == "redis" and self.redis_url is None:
+            _refuse("ML_REDIS_URL", "nothing", "a Redis, because ML_RATE_LIMIT_BACKEND is redis")
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from apps.cli.audit import acting
 from apps.cli.output import JsonOption, console, print_json, print_rows
 from cluster.clock import SystemClock
 from cluster.errors import ConfigError
@@ -44,16 +45,11 @@ def create(
         models=tuple(model),
         routes=tuple(route),
     )
-    store = key_file()
-    key = store.change(
-        lambda book: book.create(
-            name,
-            role_named(role),
-            now_s=SystemClock().now_s(),
-            scope=scope,
-            lasts_s=None if lasts is None else seconds_of(lasts),
+    store, wanted, lasts_s = key_file(), role_named(role), None if lasts is None else seconds_of(lasts)
+    with acting("keys.create", name, role=role):
+        key = store.change(
+            lambda book: book.create(name, wanted, now_s=SystemClock().now_s(), scope=scope, lasts_s=lasts_s)
         )
-    )
     _show(key, store.path, as_json, f"The key of '{name}', id {key.key_id}.")
 
 
@@ -76,14 +72,17 @@ def rotate(
 ) -> None:
     """Give a key a new secret, and print it; the old one works a while longer."""
     store, overlap_s = key_file(), seconds_of(overlap)
-    key = store.change(lambda book: book.rotate(key_id, now_s=SystemClock().now_s(), overlap_s=overlap_s))
+    with acting("keys.rotate", key_id, overlap_s=overlap_s):
+        key = store.change(lambda book: book.rotate(key_id, now_s=SystemClock().now_s(), overlap_s=overlap_s))
     _show(key, store.path, as_json, f"The new secret of key {key_id}; the old one works for {overlap} more.")
 
 
 @app.command()
 def revoke(key_id: str = typer.Argument(help="As `heliotrope keys list` shows it.")) -> None:
     """Let a key open nothing any more."""
-    key_file().change(lambda book: (book.revoke(key_id, now_s=SystemClock().now_s()), None))
+    store = key_file()
+    with acting("keys.revoke", key_id):
+        store.change(lambda book: (book.revoke(key_id, now_s=SystemClock().now_s()), None))
     console.print(f"Key {key_id} is revoked: every replica refuses it within {REFRESH_S:g} s.")
 
 

@@ -10,6 +10,8 @@ import typer
 from apps.cli import (
     anomalies,
     ask,
+    audit,
+    certificates,
     demo,
     experiments,
     jobs,
@@ -51,6 +53,8 @@ app.add_typer(models.app, name="models")
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
+app.command()(certificates.certificates)
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ SHELLS = {
     "training.detectors.autoencoder_network": "a torch module; the autoencoder imports it when it trains",
     "serve_deployments.deployments": "the deployments themselves; imported when a graph is built",
     "cluster.actors.state": "the actor itself",
+    "cluster.actors.rate_office": "the actor itself",
     "training.distributed.loop": "the torch loop itself; the LSTM imports it when it trains",
     "apps.reports.drawing": "makes matplotlib's figures; imported by the plots",
     "apps.reports.anomaly_plots": "draws with matplotlib; imported when a report is written",
