@@ -1,18 +1,23 @@
-"""Concurrent requests as one call of a model: whatever waits when the model gets free goes together."""
+"""Concurrent requests as one call of a model: whatever is there when the model gets free goes together."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cluster.errors import TransientError
+from serve_deployments.batch_policy import BatchPolicy, Reason
 
 A = TypeVar("A")
 B = TypeVar("B")
+TURNS = 3
+"""Turns of the event loop before a batch is looked at: what has reached the socket by then is read (first turn),
+parsed (second) and submitted (third). A turn without events takes microseconds."""
 
 
 @dataclass(frozen=True)
@@ -23,37 +28,69 @@ class Batched(Generic[B]):
     requests: int
 
 
+@dataclass(slots=True)
+class _Waiting(Generic[A]):
+    item: A
+    rows: int
+    alike: Hashable
+    since_s: float
+    future: asyncio.Future[Any]
+
+
+def _one(item: Any) -> int:  # noqa: ARG001 - items that are all one size
+    return 1
+
+
+def _same(item: Any) -> Hashable:  # noqa: ARG001 - items that all fit together
+    return None
+
+
 class Batcher(Generic[A, B]):
-    """Runs a blocking function on lists, off the event loop, one batch at a time.
+    """Runs a blocking function on lists, one batch at a time.
 
     Ours differs from `ray.serve.batch`: that one waits for a batch to fill before it looks whether the model is
     free, so it either adds its waiting time to a lone request or does not batch. Here a lone request starts at
-    once, and batches grow by themselves as the model gets busy. It also runs without Ray.
+    once, batches grow by themselves as the model gets busy, and size and wait follow what batches cost. It also
+    runs without Ray.
 
     Parameters
     ----------
     run
         Items -> as many answers; an answer that is an Exception is raised to its own caller.
     executor
-        Where `run` runs.
-    max_size
-        Most items in a call.
+        Where `run` runs; None runs it on the event loop, which is best where it takes a few milliseconds: a hop to
+        a thread and back, and the fight for Python's lock, cost more than the loop misses.
+    policy
+        Chooses size and wait.
     max_waiting
         Most items in the queue; a further one is refused.
+    rows
+        How much an item adds to a batch.
+    alike
+        Items of equal value may share a batch, such as those of one length.
+    released
+        Told why each batch was released.
     """
 
     def __init__(
         self,
         run: Callable[[Sequence[A]], Sequence[B | Exception]],
-        executor: Executor,
+        executor: Executor | None,
+        policy: BatchPolicy,
         *,
-        max_size: int,
         max_waiting: int,
+        rows: Callable[[A], int] = _one,
+        alike: Callable[[A], Hashable] = _same,
+        released: Callable[[Reason], None] = lambda reason: None,  # noqa: ARG005 - nobody counts
     ) -> None:
-        self._run, self._executor = run, executor
-        self._max_size, self._max_waiting = max_size, max_waiting
-        self._waiting: deque[tuple[A, asyncio.Future[Batched[B]]]] = deque()
-        self._drain: asyncio.Task[None] | None = None
+        self._run, self._executor, self._policy = run, executor, policy
+        self._max_waiting, self._rows, self._alike, self._released = max_waiting, rows, alike, released
+        self._queue: deque[_Waiting[A]] = deque()
+        self._queued_rows = 0
+        self._busy = False
+        self._handle: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._working = False
 
     async def submit(self, item: A) -> Batched[B]:
         """Return the item's answer.
@@ -63,44 +100,100 @@ class Batcher(Generic[A, B]):
         TransientError
             The queue is full.
         """
-        if len(self._waiting) >= self._max_waiting:
+        if len(self._queue) >= self._max_waiting:
             raise TransientError(
-                f"the model is busy: got {len(self._waiting)} requests waiting, expected fewer than "
+                f"the model is busy: got {len(self._queue)} requests waiting, expected fewer than "
                 f"{self._max_waiting}; try again later or raise ML_MAX_CONCURRENT_REQUESTS",
                 retry_after_s=1.0,
             )
-        future: asyncio.Future[Batched[B]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
-        if self._drain is None:
-            self._drain = asyncio.create_task(self._work())
-        return await future
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(item, self._rows(item), self._alike(item), loop.time(), loop.create_future())
+        self._queue.append(waiting)
+        self._queued_rows += waiting.rows
+        if self._timer is not None and self._queued_rows >= self._policy.size:
+            self._stop_waiting("full")
+        elif not self._working and self._handle is None and self._timer is None:
+            self._look_in(TURNS)
+        answer: Batched[B] = await waiting.future
+        return answer
 
-    async def _work(self) -> None:
-        try:
-            while batch := self._take():
-                await self._answer(batch)
-        finally:
-            self._drain = None
+    def _look_in(self, turns: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._handle = loop.call_soon(self._look_in, turns - 1) if turns else loop.call_soon(self._look)
 
-    def _take(self) -> list[tuple[A, asyncio.Future[Batched[B]]]]:
-        batch: list[tuple[A, asyncio.Future[Batched[B]]]] = []
-        while self._waiting and len(batch) < self._max_size:
-            item, future = self._waiting.popleft()
-            if not future.done():  # a caller that has given up is not computed for
-                batch.append((item, future))
+    def _look(self) -> None:
+        self._handle = None
+        self._drop_cancelled()
+        if not self._queue:
+            self._busy = False
+            return
+        loop = asyncio.get_running_loop()
+        waited_s = loop.time() - self._queue[0].since_s
+        decision = self._policy.decide(self._queued_rows, waited_s, busy=self._busy)
+        if decision.wait_s > 0:
+            self._timer = loop.call_later(decision.wait_s, self._stop_waiting, "deadline")
+        else:
+            self._release(decision.reason)
+
+    def _stop_waiting(self, reason: Reason) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._drop_cancelled()
+        if self._queue:
+            self._release(reason)
+
+    def _drop_cancelled(self) -> None:
+        """Forget callers that have given up: nothing is computed for them."""
+        if any(each.future.done() for each in self._queue):
+            self._queue = deque(each for each in self._queue if not each.future.done())
+            self._queued_rows = sum(each.rows for each in self._queue)
+
+    def _release(self, reason: Reason) -> None:
+        self._released(reason)
+        batch, self._working = self._take(self._policy.size), True
+        items, begun_s = [each.item for each in batch], time.perf_counter()
+        if self._executor is None:
+            self._finish(batch, begun_s, _run_here(self._run, items))
+            return
+        loop = asyncio.get_running_loop()
+        running = loop.run_in_executor(self._executor, self._run, items)
+        running.add_done_callback(lambda done: self._finish(batch, begun_s, done))
+
+    def _take(self, size: int) -> list[_Waiting[A]]:
+        """Take the first item and those that may go with it, up to `size` rows."""
+        batch, left, rows = [self._queue.popleft()], deque[_Waiting[A]](), 0
+        rows = batch[0].rows
+        for each in self._queue:
+            if each.alike == batch[0].alike and rows + each.rows <= size:
+                batch.append(each)
+                rows += each.rows
+            else:
+                left.append(each)
+        self._queue = left
+        self._queued_rows -= rows
         return batch
 
-    async def _answer(self, batch: list[tuple[A, asyncio.Future[Batched[B]]]]) -> None:
-        loop = asyncio.get_running_loop()
-        answers: Sequence[B | Exception]
-        try:
-            answers = await loop.run_in_executor(self._executor, self._run, [item for item, _ in batch])
-        except Exception as error:  # noqa: BLE001 - every caller must get its answer, or it would wait for ever
-            answers = [error] * len(batch)
-        for (_, future), answer in zip(batch, answers, strict=True):
-            if future.done():
+    def _finish(self, batch: list[_Waiting[A]], begun_s: float, done: Future[Any] | asyncio.Future[Any]) -> None:
+        self._working, self._busy = False, True
+        self._look_in(TURNS)
+        error = done.exception()
+        answers: Sequence[Any] = [error] * len(batch) if error is not None else done.result()
+        if error is None:
+            self._policy.learn(sum(each.rows for each in batch), time.perf_counter() - begun_s)
+        for waiting, answer in zip(batch, answers, strict=True):
+            if waiting.future.done():
                 continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
+            if isinstance(answer, BaseException):
+                waiting.future.set_exception(answer)
             else:
-                future.set_result(Batched(answer, len(batch)))
+                waiting.future.set_result(Batched(answer, len(batch)))
+
+
+def _run_here(run: Callable[[Sequence[Any]], Sequence[Any]], items: Sequence[Any]) -> Future[Any]:
+    done: Future[Any] = Future()
+    try:
+        done.set_result(run(items))
+    except Exception as error:  # noqa: BLE001 - every caller must get its answer, or it would wait for ever
+        done.set_exception(error)
+    return done

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
@@ -23,18 +22,16 @@ from cluster.clock import SystemClock
 from cluster.errors import TransientError
 from cluster.monitoring import metrics_actor
 from cluster.monitoring.metrics import Metrics
-from cluster.security.access import Access
-from cluster.security.key_file import KeyFile
-from cluster.security.key_ring import KeyRing
-from cluster.storage.cache import local_copy
+from serve_deployments.assembly import Assembly
+from serve_deployments.batch_policy import BatchPolicy
 from serve_deployments.batching import Batched, Batcher
-from serve_deployments.graph import GraphSpec, ServedModel
-from serve_deployments.handlers import forecast
-from serve_deployments.handlers.models import LoadedModel, Shelf, load, probe
+from serve_deployments.graph import GraphSpec
 from serve_deployments.ingress import App, build_api
-from serve_deployments.predictors import MemberCall, SpreadPredictor
+from serve_deployments.loading import load_servable
+from serve_deployments.node_cost import INLINE_MOST_S, measure
+from serve_deployments.pipelines import MemberCall, SpreadPipeline
+from serve_deployments.servable import Servable, member_each
 from serve_deployments.service import Service, fused_service
-from training.core.windows import Floats, Windows
 
 logger = logging.getLogger(__name__)
 PUSH_PERIOD_S = 1.0
@@ -56,12 +53,10 @@ def spread(spec: GraphSpec) -> serve.Application:
     """Return the application with a deployment for each member of each model."""
     members: dict[str, list[serve.Application]] = {}
     for place, served in enumerate(spec.models):
-        model = _load(spec, served)
+        model = load_servable(spec, served)
         members[model.key] = [
-            _member_options(spec, f"{model.name}.{model.version}.{index}.{member.name}").bind(
-                spec.to_json(), place, index
-            )
-            for index, member in enumerate(model.ensemble.members)
+            _member_options(spec, node_name(model, index)).bind(spec.to_json(), place, index)
+            for index in range(len(model.members))
         ]
     return _ingress_options(spec, SpreadIngress).bind(spec.to_json(), members)
 
@@ -114,18 +109,6 @@ def _replicas(spec: GraphSpec, capacity: int, *, lowest: int) -> dict[str, Any]:
     }
 
 
-def _load(spec: GraphSpec, served: ServedModel) -> LoadedModel:
-    folder = local_copy(served.uri, Path(spec.cache_dir))
-    model = load(folder, name=served.name, version=served.version, metrics=served.metrics)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(spec.model_threads)
-    return model
-
-
-def _shelf(spec: GraphSpec) -> Shelf:
-    return Shelf([_load(spec, served) for served in spec.models])
-
-
 def _threads(spec: GraphSpec) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=spec.threads, thread_name_prefix="model")
 
@@ -145,14 +128,15 @@ class Reporter:
     @asynccontextmanager
     async def beside(self, _: FastAPI) -> AsyncIterator[None]:
         """Push while the block runs, and once more at its end."""
-        pushing = asyncio.create_task(self._push_for_ever())
+        pushing = asyncio.create_task(self.push_for_ever())
         try:
             yield
         finally:
             pushing.cancel()
             await self._push()
 
-    async def _push_for_ever(self) -> None:
+    async def push_for_ever(self) -> None:
+        """Push about once a second until cancelled."""
         while True:
             await self._push()
             await asyncio.sleep(PUSH_PERIOD_S)
@@ -178,63 +162,57 @@ class Reporter:
             ) from error
 
 
-def _api(spec: GraphSpec, service: Service, reporter: Reporter) -> App:
-    access = Access(
-        keys=KeyRing(KeyFile(Path(spec.keys_file))) if spec.keys_file else None,
-        required=spec.key_required,
-        roles=spec.roles_checked,
-    )
-    return build_api(service, access, lifespan=reporter.beside, echo_request_id=False)
-
-
 @serve.ingress()
 class FusedIngress:
-    """HTTP, features, members and combination in one process."""
+    """HTTP and all nodes in one process."""
 
     def __init__(self, spec_json: Mapping[str, Any]) -> None:
-        spec = GraphSpec.from_json(spec_json)
-        metrics = Metrics()
-        reporter = Reporter(spec.application, metrics)
+        spec, metrics = GraphSpec.from_json(spec_json), Metrics()
+        reporter, parts = Reporter(spec.application, metrics), Assembly(spec, metrics)
         self._service = fused_service(
-            _shelf(spec),
+            parts.shelf,
             limits=spec.limits,
+            target_s=spec.target_s,
             max_batch_size=spec.max_batch_size,
             threads=spec.threads,
             metrics=metrics,
             clock=SystemClock(),
+            steps=parts.steps,
+            observers=parts.observers,
             scrape=reporter.scrape,
         )
-        self._api = _api(spec, self._service, reporter)
+        self._api = _api(parts, self._service, reporter)
 
     def __serve_build_asgi_app__(self) -> App:
         """Return the application Serve sends HTTP to."""
         return self._api
 
     async def check_health(self) -> None:
-        """Let each model forecast."""
+        """Let each model answer."""
         await self._service.check()
 
 
 @serve.ingress()
 class SpreadIngress:
-    """HTTP, features and combination; members are called."""
+    """HTTP and the nodes that are not worth a way; members are called."""
 
     def __init__(self, spec_json: Mapping[str, Any], members: Mapping[str, Sequence[DeploymentHandle]]) -> None:
-        spec = GraphSpec.from_json(spec_json)
-        metrics = Metrics()
-        reporter = Reporter(spec.application, metrics)
-        self._shelf, self._executor = _shelf(spec), _threads(spec)
+        spec, metrics = GraphSpec.from_json(spec_json), Metrics()
+        reporter, parts = Reporter(spec.application, metrics), Assembly(spec, metrics)
+        self._shelf, self._executor = parts.shelf, _threads(spec)
         calls = {key: [member_call(handle) for handle in handles] for key, handles in members.items()}
         service = Service(
             shelf=self._shelf,
-            predictor=SpreadPredictor(calls, self._executor),
+            pipeline=SpreadPipeline(calls, self._executor),
             executor=self._executor,
             limits=spec.limits,
             metrics=metrics,
             clock=SystemClock(),
+            steps=parts.steps,
+            observers=parts.observers,
             scrape=reporter.scrape,
         )
-        self._api = _api(spec, service, reporter)
+        self._api = _api(parts, service, reporter)
 
     def __serve_build_asgi_app__(self) -> App:
         """Return the application Serve sends HTTP to."""
@@ -244,32 +222,47 @@ class SpreadIngress:
         """Compute features; members answer for themselves, and a dead one must not take the ingress with it."""
         loop = asyncio.get_running_loop()
         for model in self._shelf:
-            await loop.run_in_executor(self._executor, forecast.prepare, model, probe(model))
+            await loop.run_in_executor(self._executor, model.prepare, [model.probe()])
+
+
+def _api(parts: Assembly, service: Service, reporter: Reporter) -> App:
+    return build_api(service, door=parts.door, more=parts.routes, lifespan=reporter.beside, echo_request_id=False)
+
+
+def node_name(servable: Servable, index: int) -> str:
+    """Return the name of a member's deployment."""
+    return f"{servable.name}.{servable.version}.{index}.{servable.members[index]}"
 
 
 class Member:
-    """One member of one ensemble, concurrent requests as one call."""
+    """One member of one version, concurrent requests as one call."""
 
     def __init__(self, spec_json: Mapping[str, Any], model: int, index: int) -> None:
-        spec = GraphSpec.from_json(spec_json)
-        loaded = _load(spec, spec.models[model])
-        self._probe = forecast.prepare(loaded, probe(loaded))
-        self._batcher: Batcher[Windows, Floats] = Batcher(
-            partial(forecast.each, partial(forecast.member, loaded, index)),
-            _threads(spec),
-            max_size=spec.max_batch_size,
+        spec, metrics = GraphSpec.from_json(spec_json), Metrics()
+        self._reporter = Reporter(spec.application, metrics)
+        servable = load_servable(spec, spec.models[model])
+        self._probe = servable.prepare([servable.probe()])
+        inline = measure(servable).members_s[index] <= INLINE_MOST_S
+        self._batcher: Batcher[Any, np.ndarray[Any, Any]] = Batcher(
+            partial(member_each, servable, index),
+            None if inline else _threads(spec),
+            BatchPolicy(target_s=spec.target_s, max_size=spec.max_batch_size),
             max_waiting=4 * spec.max_batch_size,
+            rows=len,
+            released=partial(metrics.released, node_name(servable, index)),
         )
+        self._pushing: asyncio.Task[None] | None = None
 
-    async def predict(self, features: Windows) -> Batched[Floats] | Exception:
-        """Return the forecasts; an error comes as a value, so that it keeps its class on the way."""
+    async def predict(self, features: Any) -> Batched[np.ndarray[Any, Any]] | Exception:
+        """Return the output; an error comes as a value, so that it keeps its class on the way."""
         try:
             return await self._batcher.submit(features)
         except Exception as error:  # noqa: BLE001 - raised again where the request is
             return error
 
     async def check_health(self) -> None:
-        """Forecast a made-up history."""
+        """Answer a made-up question; the first check also starts telling the metrics."""
+        self._pushing = self._pushing or asyncio.create_task(self._reporter.push_for_ever())
         await self._batcher.submit(self._probe)
 
 
@@ -278,8 +271,8 @@ def member_call(handle: DeploymentHandle) -> MemberCall:
     by_value = handle.options(method_name="predict", _by_reference=False)
     by_reference = handle.options(method_name="predict", _by_reference=True)
 
-    async def call(features: Windows) -> Batched[Floats]:
-        way = by_value if features.rows.nbytes <= BY_VALUE_BYTES else by_reference
+    async def call(features: Any) -> Batched[np.ndarray[Any, Any]]:
+        way = by_value if _nbytes(features) <= BY_VALUE_BYTES else by_reference
         try:
             return await _once(way, features)
         except (ActorDiedError, ActorUnavailableError):
@@ -295,12 +288,17 @@ def member_call(handle: DeploymentHandle) -> MemberCall:
     return call
 
 
-async def _once(handle: DeploymentHandle, features: Windows) -> Batched[Floats]:
+def _nbytes(features: Any) -> int:
+    """Return the size of what travels: the arrays a dataclass of features holds."""
+    return sum(value.nbytes for value in vars(features).values() if isinstance(value, np.ndarray))
+
+
+async def _once(handle: DeploymentHandle, features: Any) -> Batched[np.ndarray[Any, Any]]:
     try:
         reply = await handle.remote(features)
     except (BackPressureError, DeploymentUnavailableError) as error:
         raise TransientError(f"a member takes no more requests: {error}", retry_after_s=1.0) from error
     if isinstance(reply, Exception):
         raise reply
-    answered: Batched[Floats] = reply
+    answered: Batched[np.ndarray[Any, Any]] = reply
     return answered

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from cluster.errors import ConfigError
 from cluster.settings import Settings
 from cluster.storage.cache import local_copy
 from serve_deployments.admission import Limits
+from serve_deployments.node_cost import measure
+from serve_deployments.placement import Placement, PlacementPolicy
 from training.core.artifact import verify
 
 if TYPE_CHECKING:
     from ray.serve import Application
 
-Placement = Literal["fused", "spread"]
+logger = logging.getLogger(__name__)
 DEVELOPMENT_SHUTDOWN_S, SHUTDOWN_S = 2.0, 20.0
 
 
@@ -30,6 +34,8 @@ class ServedModel:
         As registered.
     uri
         Where its artifact is.
+    kind
+        What it answers: a key of `handlers.kinds.KINDS`.
     metrics
         As measured before registration; `accuracy` shows as ml_model_accuracy.
     """
@@ -37,6 +43,7 @@ class ServedModel:
     name: str
     version: str
     uri: str
+    kind: str = "forecast"
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -72,14 +79,17 @@ class GraphSpec:
     models
         What is served; of several versions of a name the first answers where no version is asked for.
     placement
-        `fused`: everything in each replica, fastest for small models. `spread`: each ensemble member in a
-        deployment of its own, for members that need their own machine or scale.
+        `fused`: everything in each replica, fastest for small models. `spread`: each member in a deployment of its
+        own, for members that need their own machine or scale. `auto`: whichever the measured cost of the nodes and
+        the size of the models ask for; see `placement`.
     limits
         Bounds of one ingress replica.
     scaling
         Replicas of the ingress, and of each member.
     max_batch_size
-        Most requests in one call of a model.
+        Most rows (series of a forecast) in one call of a model.
+    target_s
+        Latency that batches are sized for: more company makes each request cheaper, and all of them later.
     threads
         Threads of a replica for blocking work.
     model_threads
@@ -103,7 +113,8 @@ class GraphSpec:
     placement: Placement = "fused"
     limits: Limits
     scaling: Scaling = field(default_factory=Scaling)
-    max_batch_size: int = 32
+    max_batch_size: int = 64
+    target_s: float = 0.05
     threads: int = 2
     model_threads: int = 1
     ingress_cpus: float = 0.3
@@ -118,8 +129,10 @@ class GraphSpec:
     def __post_init__(self) -> None:
         if not self.models:
             raise ConfigError("nothing to serve: got no model, expected at least one registered version")
-        if self.placement not in ("fused", "spread"):
-            raise ConfigError(f"placement: got '{self.placement}', expected fused or spread")
+        if self.placement not in get_args(Placement):
+            raise ConfigError(
+                f"placement: got '{self.placement}', expected one of {', '.join(get_args(Placement))}"
+            )
         if self.key_required and self.keys_file is None:
             raise ConfigError("keys are required, but there is no key file: set ML_API_KEYS_FILE")
         keys = [(model.name, model.version) for model in self.models]
@@ -190,4 +203,19 @@ def build_graph(spec: GraphSpec) -> Application:
         verify(local_copy(model.uri, Path(spec.cache_dir)))
     from serve_deployments import deployments
 
-    return deployments.fused(spec) if spec.placement == "fused" else deployments.spread(spec)
+    placed = place(spec) if spec.placement == "auto" else spec
+    return deployments.fused(placed) if placed.placement == "fused" else deployments.spread(placed)
+
+
+def place(spec: GraphSpec) -> GraphSpec:
+    """Load and measure the models here, decide where their nodes run, and say why in the log."""
+    from serve_deployments.loading import load_shelf
+
+    folders = [local_copy(model.uri, Path(spec.cache_dir)) for model in spec.models]
+    size_bytes = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
+    policy = PlacementPolicy(
+        cores=len(os.sched_getaffinity(0)), memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    )
+    decision = policy.decide({each.key: measure(each) for each in load_shelf(spec)}, size_bytes)
+    logger.info("application '%s' runs %s: %s", spec.application, decision.placement, decision.why)
+    return replace(spec, placement=decision.placement)

@@ -1,60 +1,45 @@
-"""The HTTP API around a Service: the same ASGI application in a Serve replica and in a test's process."""
+"""The HTTP API around a Service: the same ASGI application in a Serve replica and in a test's process.
+
+Questions to models are answered here, on plain ASGI: FastAPI's machinery a request costs more than a forecast.
+Everything else goes on to `serve_deployments.api`. Before both stands the door.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
-from fastapi import Depends, FastAPI, Request
-from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
-from cluster.security.access import Access
-from cluster.security.identity import Identity
-from cluster.security.roles import Permission
+from cluster.errors import HeliotropeError, PermanentError
 from serve_deployments import problems
+from serve_deployments.api import Api, Lifespan, add_models, add_operations
 from serve_deployments.handlers import body
-from serve_deployments.schemas import (
-    ForecastRequest,
-    ForecastResponse,
-    Health,
-    ModelList,
-    ModelStatus,
-    UnreadableError,
-    openapi_components,
-    read_request,
-)
+from serve_deployments.question_routes import QUESTIONS, QuestionRoute
+from serve_deployments.schemas import UnreadableError
 from serve_deployments.service import Service
+from serve_deployments.steps import DoorStep, Message, Receive, Reply, Scope, Send, Visit, chain
 
 logger = logging.getLogger(__name__)
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-FORECAST_PATH = "/v1/emissions/forecast"
-COMPONENTS = "#/components/schemas/{model}"
-PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+Routes = Callable[[Api, Service], None]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {
-        "description": text,
-        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-    for status, text in (("4XX", "mend the request; `errors` names each field"), ("5XX", "try again later"))
-}
+_METHODS = frozenset(("GET", "POST", "HEAD", "PUT", "DELETE"))
+CLIENT_GONE = 499
 
 
 def build_api(
-    service: Service, access: Access, *, lifespan: Lifespan | None = None, echo_request_id: bool = True
+    service: Service,
+    *,
+    door: Sequence[DoorStep] = (),
+    more: Sequence[Routes] = (),
+    questions: Sequence[QuestionRoute] = QUESTIONS,
+    lifespan: Lifespan | None = None,
+    echo_request_id: bool = True,
 ) -> App:
     """Return the ASGI application.
 
@@ -62,186 +47,155 @@ def build_api(
     ----------
     service
         What the routes call.
-    access
-        Who may call them.
+    door
+        Steps before every route, the first outermost.
+    more
+        Add further rare routes: `(api, service) -> None`.
+    questions
+        Routes that models answer.
     lifespan
         Runs beside the application, from its start to its end.
     echo_request_id
         Answer with X-Request-ID; off behind Serve's proxy, which does it itself.
     """
-    api = FastAPI(
-        title="Heliotrope",
-        summary="Forecasts of emissions with calibrated intervals.",
-        version="1",
-        redirect_slashes=False,
-        lifespan=lifespan,
-    )
-    problems.install(api)
-    _add_forecast(api, service, access)
-    _add_models(api, service, access)
-    _add_operations(api, service, access)
-    _describe(api)
-    return Outermost(api, service, echo_request_id=echo_request_id)
+    api = Api(questions, lifespan)
+    for add in (add_models, add_operations, *more):
+        add(api, service)
+    return Ingress(service, api, questions, door, echo_request_id=echo_request_id)
 
 
-def _json(content: Any) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")
+class Ingress:
+    """Gives each request its id, leads it through the door to its route, counts and sends the answer.
 
-
-def _entry(access: Access, permission: Permission) -> Any:
-    async def enter(request: Request) -> Identity:
-        return access.enter(request.headers, permission, request.scope["route"].path)
-
-    return Depends(enter)
-
-
-def _add_forecast(api: FastAPI, service: Service, access: Access) -> None:
-    content = {"application/json": {"schema": {"$ref": COMPONENTS.format(model="ForecastRequest")}}}
-
-    @api.post(
-        FORECAST_PATH,
-        response_model=ForecastResponse,
-        responses=_PROBLEMS,
-        openapi_extra={"requestBody": {"required": True, "content": content}},
-        dependencies=[_entry(access, Permission.FORECAST)],
-        tags=["forecast"],
-    )
-    async def forecast(request: Request) -> Response:
-        """Forecast each series of the request, with intervals."""
-        wanted = await _typed(request, service.limits.max_body_bytes, service.limits.request_timeout_s)
-        return _json(await service.forecast(wanted, problems.request_id_of(request)))
-
-
-async def _typed(request: Request, limit_bytes: int, timeout_s: float) -> ForecastRequest:
-    headers = request.headers
-    body.check_headers(
-        headers.get("content-type", ""),
-        headers.get("content-encoding", ""),
-        headers.get("content-length", ""),
-        limit_bytes,
-    )
-    try:
-        async with asyncio.timeout(timeout_s):
-            raw = await body.read(request.stream(), limit_bytes)
-    except TimeoutError as error:
-        raise body.RequestTimeoutError(
-            f"the body did not arrive within {timeout_s:g} s", field="body", got="no end", expected="a whole body"
-        ) from error
-    try:
-        return read_request(body.parse(raw))
-    except UnreadableError as error:
-        raise problems.refused(error.faults, "body") from error
-
-
-def _add_models(api: FastAPI, service: Service, access: Access) -> None:
-    entry = [_entry(access, Permission.READ_MODELS)]
-
-    @api.get("/api/models", response_model=ModelList, responses=_PROBLEMS, dependencies=entry, tags=["models"])
-    async def models() -> Response:
-        """List the served versions with what they need and how good they are."""
-        return _json({"models": service.shelf.infos()})
-
-    @api.get(
-        "/api/models/{name}/status",
-        response_model=ModelStatus,
-        responses=_PROBLEMS,
-        dependencies=entry,
-        tags=["models"],
-    )
-    async def status(name: str) -> Response:
-        """Try each version of a model and tell whether it answers."""
-        return _json(await service.status(name))
-
-
-def _add_operations(api: FastAPI, service: Service, access: Access) -> None:
-    @api.get("/healthz", response_model=Health, tags=["operations"])
-    async def healthz() -> Response:
-        """Tell that the process lives."""
-        return _json({"status": "alive"})
-
-    @api.get("/readyz", response_model=Health, responses=_PROBLEMS, tags=["operations"])
-    async def readyz() -> Response:
-        """Tell that all models are loaded and answer; 503 otherwise."""
-        await service.check()
-        return _json({"status": "ready"})
-
-    @api.get(
-        "/metrics", responses=_PROBLEMS, dependencies=[_entry(access, Permission.READ_METRICS)], tags=["operations"]
-    )
-    async def metrics() -> Response:
-        """Return the counters of all replicas in the Prometheus text format."""
-        return Response(await service.scrape(), headers={"content-type": PROMETHEUS_TEXT})
-
-
-def _describe(api: FastAPI) -> None:
-    """Add to the OpenAPI document what FastAPI does not see, because the body is read here."""
-    made = api.openapi
-
-    def openapi() -> dict[str, Any]:
-        if api.openapi_schema is None:
-            document = made()
-            schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            schemas.update(openapi_components(COMPONENTS))
-        return made()
-
-    api.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
-
-
-class Outermost:
-    """Gives each request its id, counts its answer, and turns what nobody expected into a 500 without internals.
+    What nobody expected becomes a 500 without internals.
 
     Parameters
     ----------
-    app
-        The routes.
-    service
-        For its metrics.
-    echo_request_id
-        Answer with X-Request-ID.
+    service, questions, door, echo_request_id
+        See `build_api`.
+    api
+        Answers what is no question.
     """
 
-    def __init__(self, app: App, service: Service, *, echo_request_id: bool) -> None:
-        self._app, self._metrics, self._echo = app, service.metrics, echo_request_id
+    def __init__(
+        self,
+        service: Service,
+        api: Api,
+        questions: Sequence[QuestionRoute],
+        door: Sequence[DoorStep],
+        *,
+        echo_request_id: bool,
+    ) -> None:
+        self._service, self._api, self._metrics, self._echo = service, api, service.metrics, echo_request_id
+        self._questions = {question.path: question for question in questions}
+        self._door = chain(door, self._enter)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._api.app(scope, receive, send)
             return
-        request_id = _request_id(scope)
-        scope["state"] = {**scope.get("state", {}), "request_id": request_id}
-        status = 0
+        visit = self._visit(scope, receive, send)
+        try:
+            reply = await self._door(visit)
+        except ClientDisconnect:
+            reply = Reply(status=CLIENT_GONE, body=None)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
+            reply = self._refuse(visit, error)
+        self._count(visit, reply.status)
+        if reply.body is not None:
+            await self._send(visit, reply)
+
+    def _visit(self, scope: Scope, receive: Receive, send: Send) -> Visit:
+        headers: dict[str, str] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+        method, path = scope["method"], scope["path"]
+        question = self._questions.get(path) if method == "POST" else None
+        if question is not None:
+            route, permission = question.path, question.permission
+        else:
+            route, permission = self._api.route_of(scope)
+        return Visit(
+            method=method,
+            path=path,
+            route=route,
+            permission=permission,
+            headers=headers,
+            client=scope["client"][0] if scope.get("client") else "",
+            request_id=_request_id(headers.get("x-request-id", "")),
+            connection=(scope, receive, send),
+        )
+
+    async def _enter(self, visit: Visit) -> Reply:
+        """Answer a request that the door let in."""
+        question = self._questions.get(visit.path) if visit.method == "POST" else None
+        if question is None:
+            return await self._pass_on(visit)
+        asked = await self._read(visit, question)
+        answer = await self._service.answer(question.kind, asked, visit)
+        return Reply(status=200, body=orjson.dumps(self._service.fields(answer, visit)))
+
+    async def _read(self, visit: Visit, question: QuestionRoute) -> Any:
+        raw = await body.receive(visit, self._service.limits)
+        visit.body_bytes = len(raw)
+        try:
+            return question.read(body.parse(raw))
+        except UnreadableError as error:
+            raise problems.refused(error.faults, "body") from error
+
+    async def _pass_on(self, visit: Visit) -> Reply:
+        """Let FastAPI answer, and see what it answers."""
+        scope, receive, send = visit.connection
+        scope["state"] = {**scope.get("state", {}), "request_id": visit.request_id, "visit": visit}
+        reply = Reply(status=0, body=None)
 
         async def sending(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
-                if self._echo:
-                    message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+                reply.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *self._own_headers(visit)]
             await send(message)
 
         try:
-            await self._app(scope, receive, sending)
+            await self._api.app(scope, receive, sending)
         except ClientDisconnect:
-            status = 499
+            raise
         except Exception:
             # Answered already by the handler in `problems`; the framework raises it on, to be logged.
-            logger.exception("request %s %s failed", request_id, scope["path"])
-        self._count(scope, status)
-
-    def _count(self, scope: Scope, status: int) -> None:
-        # The route's pattern, never the path: the number of label values must not be in the caller's hands.
-        route = getattr(scope.get("route"), "path", "unknown")
-        method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "PUT", "DELETE") else "OTHER"
-        self._metrics.answered(route, method, status)
+            logger.exception("request %s %s failed", visit.request_id, visit.path)
         if "problem" in scope["state"]:
             self._metrics.rejected(scope["state"]["problem"])
+        return reply
+
+    def _refuse(self, visit: Visit, error: Exception) -> Reply:
+        known = error if isinstance(error, HeliotropeError) else problems.InternalError("unexpected")
+        if isinstance(known, PermanentError):
+            logger.error("request %s %s failed", visit.request_id, visit.path, exc_info=error)
+        self._metrics.rejected(problems.slug(type(known)))
+        return problems.reply(known, instance=visit.path, request_id=visit.request_id)
+
+    def _count(self, visit: Visit, status: int) -> None:
+        method = visit.method if visit.method in _METHODS else "OTHER"
+        self._metrics.answered(visit.route, method, status)
+
+    def _own_headers(self, visit: Visit) -> list[tuple[bytes, bytes]]:
+        echoed = [(b"x-request-id", visit.request_id.encode())] if self._echo else []
+        return [*visit.reply_headers, *echoed]
+
+    async def _send(self, visit: Visit, reply: Reply) -> None:
+        _, _, send = visit.connection
+        headers = [(b"content-type", reply.media_type), *reply.headers, *self._own_headers(visit)]
+        if isinstance(reply.body, bytes):
+            headers.append((b"content-length", b"%d" % len(reply.body)))
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        if isinstance(reply.body, bytes):
+            await send({"type": "http.response.body", "body": reply.body})
+            return
+        if reply.body is not None:
+            async for piece in reply.body:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            text = value.decode("latin-1")
-            if _REQUEST_ID.fullmatch(text):
-                return str(text)
-    return uuid.uuid4().hex
+def _request_id(given: str) -> str:
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex

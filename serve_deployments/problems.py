@@ -17,6 +17,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from cluster.errors import DataError, HeliotropeError, PermanentError, TransientError
+from serve_deployments.steps import Reply
 
 logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -109,15 +110,15 @@ def slug(kind: type[BaseException]) -> str:
     return "-".join(word.lower() for word in words)
 
 
-def response(error: HeliotropeError, *, instance: str, request_id: str) -> Response:
+def reply(error: HeliotropeError, *, instance: str, request_id: str) -> Reply:
     """Return the answer for an error, with Retry-After where trying again helps."""
-    headers: dict[str, str] = {}
+    headers: list[tuple[bytes, bytes]] = []
     if isinstance(error, TransientError):
-        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
     if error.http_status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
+        headers.append((b"www-authenticate", b"Bearer"))
     body = orjson.dumps(document(error, instance=instance, request_id=request_id))
-    return Response(body, status_code=error.http_status, headers=headers, media_type=MEDIA_TYPE)
+    return Reply(status=error.http_status, body=body, headers=headers, media_type=MEDIA_TYPE.encode())
 
 
 def request_id_of(request: Request) -> str:
@@ -135,7 +136,7 @@ def install(api: FastAPI) -> None:
             logger.error("request %s %s", request_id_of(request), request.url.path, exc_info=error)
         return _answer(request, error)
 
-    async def unexpected(request: Request, error: Exception) -> Response:  # noqa: ARG001 - logged by Outermost
+    async def unexpected(request: Request, error: Exception) -> Response:  # noqa: ARG001 - logged by Ingress
         return _answer(request, InternalError("unexpected"))
 
     async def unreadable(request: Request, error: Exception) -> Response:
@@ -156,7 +157,9 @@ def install(api: FastAPI) -> None:
 
 def _answer(request: Request, error: HeliotropeError) -> Response:
     request.scope["state"]["problem"] = slug(type(error))
-    return response(error, instance=request.url.path, request_id=request_id_of(request))
+    made = reply(error, instance=request.url.path, request_id=request_id_of(request))
+    headers = {name.decode(): value.decode() for name, value in made.headers}
+    return Response(made.body, made.status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def _framework(request: Request, error: HTTPException) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
@@ -31,11 +32,13 @@ Numbers = Annotated[list[float], FailFast(), Field(max_length=MAX_ROWS)]
 Instants = Annotated[list[Annotated[str, Field(max_length=32)]], FailFast(), Field(max_length=MAX_ROWS)]
 
 
-class _Wire(BaseModel):
+class Wire(BaseModel):
+    """What every body is: strict, frozen, without unknown fields."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Series(_Wire):
+class Series(Wire):
     """One series' history, column by column: small on the wire, and one array each on arrival."""
 
     series_id: Name
@@ -55,7 +58,7 @@ class Series(_Wire):
     )
 
 
-class ForecastRequest(_Wire):
+class ForecastRequest(Wire):
     """Ask for a forecast after the end of each series."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_REQUEST]})
@@ -72,14 +75,14 @@ class ForecastRequest(_Wire):
     )
 
 
-class ModelRef(_Wire):
+class ModelRef(Wire):
     """Which version of which model answered."""
 
     name: str
     version: str
 
 
-class Step(_Wire):
+class Step(Wire):
     """The forecast of one point in time, in the target's unit."""
 
     timestamp: str
@@ -92,7 +95,7 @@ class Step(_Wire):
     quantiles: dict[str, float] = Field(description="level -> value")
 
 
-class TargetForecast(_Wire):
+class TargetForecast(Wire):
     """One target of one series."""
 
     series_id: str
@@ -101,7 +104,7 @@ class TargetForecast(_Wire):
     steps: list[Step]
 
 
-class ForecastResponse(_Wire):
+class ForecastResponse(Wire):
     """The forecasts of one request."""
 
     request_id: str
@@ -111,7 +114,7 @@ class ForecastResponse(_Wire):
     forecasts: list[TargetForecast]
 
 
-class ColumnInfo(_Wire):
+class ColumnInfo(Wire):
     """A column that a request carries."""
 
     name: str
@@ -121,7 +124,7 @@ class ColumnInfo(_Wire):
     high: float | None
 
 
-class ModelInfo(_Wire):
+class ModelInfo(Wire):
     """A served version."""
 
     name: str
@@ -137,13 +140,13 @@ class ModelInfo(_Wire):
     metrics: dict[str, float]
 
 
-class ModelList(_Wire):
+class ModelList(Wire):
     """What is served."""
 
     models: list[ModelInfo]
 
 
-class VersionStatus(_Wire):
+class VersionStatus(Wire):
     """Whether a served version answers, as just tried."""
 
     version: str
@@ -152,14 +155,14 @@ class VersionStatus(_Wire):
     predictions: int = Field(description="forecasts answered by the replica that replies")
 
 
-class ModelStatus(_Wire):
+class ModelStatus(Wire):
     """Whether a model's versions answer."""
 
     name: str
     versions: list[VersionStatus]
 
 
-class Health(_Wire):
+class Health(Wire):
     """A sign of life."""
 
     status: str
@@ -208,16 +211,19 @@ def read_request(value: Any) -> ForecastRequest:
         raise UnreadableError(list(error.errors(include_url=False))) from error
 
 
-def openapi_components(reference: str) -> dict[str, Any]:
-    """Return the JSON schemas of the request and of problems.
+def openapi_components(reference: str, requests: Sequence[type[BaseModel]]) -> dict[str, Any]:
+    """Return the JSON schemas of requests and of problems.
 
     Parameters
     ----------
     reference
         How one refers to another, with `{model}` for its name.
+    requests
+        Classes of this module that bodies are read as.
     """
     components: dict[str, Any] = {}
-    for kind in (ForecastRequest, Problem):
+    kinds: list[type[BaseModel]] = [*requests, Problem]
+    for kind in kinds:
         schema = kind.model_json_schema(ref_template=reference)
         components.update(schema.pop("$defs", {}))
         components[kind.__name__] = schema

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -15,15 +15,17 @@ from cluster.errors import TransientError
 from cluster.monitoring.aggregate import render
 from cluster.monitoring.metrics import Metrics
 from serve_deployments.admission import Admission, Limits
-from serve_deployments.handlers import forecast
-from serve_deployments.handlers.models import LoadedModel, Shelf, probe
-from serve_deployments.handlers.validate import Job, validate
-from serve_deployments.predictors import FusedPredictor, Predictor
-from serve_deployments.schemas import ForecastRequest
+from serve_deployments.handlers.shelf import Shelf
+from serve_deployments.pipelines import Batching, FusedPipeline, Pipeline
+from serve_deployments.servable import Servable
+from serve_deployments.steps import Answer, Call, CallStep, Visit, chain
+from serve_deployments.tap import Observer, Tap
 
 logger = logging.getLogger(__name__)
 PROBE_VALID_S = 1.0
 """How long a probe's result is reused: readiness may be asked often, and must not cost a forecast each time."""
+HERE_MOST_BYTES = 65_536
+"""A larger body is validated in a thread: on the event loop it would hold up all others for milliseconds."""
 
 
 class NotReadyError(TransientError):
@@ -31,26 +33,33 @@ class NotReadyError(TransientError):
 
 
 class TooSlowError(TransientError):
-    """The forecast took longer than the time-out."""
+    """The answer took longer than the time-out."""
 
 
 class Service:
-    """The forecast service of one process.
+    """What one process serves.
+
+    A question goes through the steps (cache, fallback, traffic split: whatever the process was given), then through
+    the nodes validate, features, members, combine, describe of the version they chose; the answer passes the tap.
 
     Parameters
     ----------
     shelf
-        Its models.
-    predictor
+        Its versions.
+    pipeline
         Where they compute.
     executor
-        Threads for validation and description.
+        Threads for the validation of large bodies.
     limits
         Bounds.
     metrics
         Counters of this process.
     clock
         For the answer's date.
+    steps
+        Around the computation, the first outermost.
+    observers
+        See every answer after the user has it.
     scrape
         Returns the Prometheus text of all replicas; of this process alone where None.
     """
@@ -59,55 +68,85 @@ class Service:
         self,
         *,
         shelf: Shelf,
-        predictor: Predictor,
+        pipeline: Pipeline,
         executor: Executor,
         limits: Limits,
         metrics: Metrics,
         clock: Clock,
+        steps: Sequence[CallStep] = (),
+        observers: Sequence[Observer] = (),
         scrape: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self.shelf, self.limits, self.metrics = shelf, limits, metrics
         self.scrape = scrape or self._own_metrics
-        self._predictor, self._executor, self._clock = predictor, executor, clock
+        self._pipeline, self._executor, self._clock = pipeline, executor, clock
+        self._steps, self._tap = chain(steps, self._compute), Tap(observers, metrics.unwatched)
         self._admission = Admission(inside=limits.max_concurrent_requests, waiting=limits.max_queued_requests)
         self._probed: dict[str, tuple[float, str]] = {}
-        self._probe_locks: dict[str, asyncio.Lock] = {model.key: asyncio.Lock() for model in shelf}
-        for model in shelf:
-            metrics.serves(model.name, model.version)
-            if "accuracy" in model.metrics:
-                metrics.accuracy(model.name, model.version, model.metrics["accuracy"])
+        self._probe_locks: dict[str, asyncio.Lock] = {}
+        for servable in shelf:
+            metrics.serves(servable.name, servable.version)
+            if "accuracy" in servable.metrics:
+                metrics.accuracy(servable.name, servable.version, servable.metrics["accuracy"])
 
-    async def forecast(self, request: ForecastRequest, request_id: str) -> dict[str, Any]:
-        """Return the ForecastResponse as plain data; raise what `validate` raises, or a TransientError."""
-        model = self.shelf.pick(request.model, request.version)
+    async def answer(self, kind: str, question: Any, visit: Visit) -> Answer:
+        """Return the answer to a typed question; raise what `validate` raises, or a TransientError.
+
+        Parameters
+        ----------
+        kind
+            What the version must answer.
+        question
+            With the attributes `model` and `version`.
+        visit
+            The request it came with.
+        """
+        call = Call(
+            question=question, servable=self.shelf.pick(question.model, question.version, kind), visit=visit
+        )
         try:
-            async with asyncio.timeout(self.limits.request_timeout_s), self._admission.place():
-                return await self._forecast(request, model, request_id)
+            async with asyncio.timeout(self.limits.request_timeout_s):
+                answer = await self._steps(call)
         except TimeoutError as error:
             raise TooSlowError(
-                f"the forecast took longer than {self.limits.request_timeout_s:g} s; try again, send fewer series, "
+                f"the answer took longer than {self.limits.request_timeout_s:g} s; try again, send fewer series, "
                 "or raise ML_REQUEST_TIMEOUT_S",
                 retry_after_s=1.0,
             ) from error
+        self._tap.offer(call, answer)
+        return answer
 
-    async def _forecast(self, request: ForecastRequest, model: LoadedModel, request_id: str) -> dict[str, Any]:
-        loop = asyncio.get_running_loop()
-        job = await loop.run_in_executor(self._executor, validate, request, model)
-        begun_s = time.perf_counter()
-        batched = await self._predictor.points(model, job.context)
-        answer = await loop.run_in_executor(self._executor, self._answer, model, job, batched.value, request_id)
+    async def _compute(self, call: Call) -> Answer:
+        """Run the graph: the end of the steps."""
+        servable = call.servable
+        async with self._admission.place():
+            job = await self._validate(call)
+            begun_s = time.perf_counter()
+            batched = await self._pipeline.run(servable, job)
         self.metrics.predicted(
-            model.name,
-            model.version,
+            servable.name,
+            servable.version,
             duration_s=time.perf_counter() - begun_s,
             batch_requests=batched.requests,
         )
-        return answer
+        return Answer(servable=servable, result=batched.value, batch_requests=batched.requests)
 
-    def _answer(self, model: LoadedModel, job: Job, point: Any, request_id: str) -> dict[str, Any]:
-        prediction = forecast.describe(model, job, point)
+    async def _validate(self, call: Call) -> Any:
+        if call.visit.body_bytes <= HERE_MOST_BYTES:
+            return call.servable.validate(call.question)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, call.servable.validate, call.question)
+
+    def fields(self, answer: Answer, visit: Visit) -> dict[str, Any]:
+        """Return the whole answer as orjson writes it."""
         now = datetime.fromtimestamp(self._clock.now_s(), UTC).isoformat(timespec="milliseconds")
-        return forecast.answer(prediction, model, request_id=request_id, created_at=now)
+        servable = answer.servable
+        return {
+            "request_id": visit.request_id,
+            "model": {"name": servable.name, "version": servable.version},
+            "created_at": now,
+            **answer.plain(),
+        }
 
     async def _own_metrics(self) -> str:
         return render(self.metrics.snapshot())
@@ -115,44 +154,42 @@ class Service:
     async def status(self, name: str) -> dict[str, Any]:
         """Return what GET /api/models/NAME/status tells, after trying each version."""
         versions = []
-        for model in self.shelf.versions(name, field="path.name").values():
-            fault = await self._fault(model)
+        for servable in self.shelf.versions(name, field="path.name").values():
+            fault = await self._fault(servable)
             versions.append(
                 {
-                    "version": model.version,
+                    "version": servable.version,
                     "ready": not fault,
                     "detail": fault or "answers",
-                    "predictions": self.metrics.predictions(model.name, model.version),
+                    "predictions": self.metrics.predictions(servable.name, servable.version),
                 }
             )
         return {"name": name, "versions": versions}
 
     async def check(self) -> None:
-        """Let every model forecast a made-up history; raise NotReadyError that names the first that cannot."""
-        for model in self.shelf:
-            if fault := await self._fault(model):
+        """Let every version answer a made-up question; raise NotReadyError that names the first that cannot."""
+        for servable in self.shelf:
+            if fault := await self._fault(servable):
                 raise NotReadyError(
-                    f"model '{model.name}' {model.version} does not answer: {fault}", retry_after_s=2
+                    f"model '{servable.name}' {servable.version} does not answer: {fault}", retry_after_s=2
                 )
 
-    async def _fault(self, model: LoadedModel) -> str:
-        async with self._probe_locks[model.key]:
-            tried_s, fault = self._probed.get(model.key, (-PROBE_VALID_S, ""))
+    async def _fault(self, servable: Servable) -> str:
+        async with self._probe_locks.setdefault(servable.key, asyncio.Lock()):
+            tried_s, fault = self._probed.get(servable.key, (-PROBE_VALID_S, ""))
             if time.monotonic() - tried_s >= PROBE_VALID_S:
-                fault = await self._probe(model)
-                self._probed[model.key] = (time.monotonic(), fault)
+                fault = await self._probe(servable)
+                self._probed[servable.key] = (time.monotonic(), fault)
             return fault
 
-    async def _probe(self, model: LoadedModel) -> str:
-        context = probe(model)
-        job = Job(context=context, steps=1, levels=(0.05, 0.95))
+    async def _probe(self, servable: Servable) -> str:
         try:
             async with asyncio.timeout(self.limits.request_timeout_s):
-                forecast.checked((await self._predictor.points(model, context)).value, job)
+                await self._pipeline.run(servable, servable.probe())
         except TimeoutError:
             return f"no answer within {self.limits.request_timeout_s:g} s"
         except Exception as error:
-            logger.exception("model %s does not answer its probe", model.key)
+            logger.exception("model %s does not answer its probe", servable.key)
             return type(error).__name__
         return ""
 
@@ -161,34 +198,40 @@ def fused_service(
     shelf: Shelf,
     *,
     limits: Limits,
+    target_s: float,
     max_batch_size: int,
     threads: int,
     metrics: Metrics,
     clock: Clock,
+    steps: Sequence[CallStep] = (),
+    observers: Sequence[Observer] = (),
     scrape: Callable[[], Awaitable[str]] | None = None,
 ) -> Service:
     """Return a service that computes everything in this process.
 
     Parameters
     ----------
+    target_s
+        Latency that batches are chosen for.
     max_batch_size
-        Most requests in one call of a model.
+        Most rows in one call of a model.
     threads
         For blocking work.
-    shelf, limits, metrics, clock, scrape
+    shelf, limits, metrics, clock, steps, observers, scrape
         See Service.
     """
     executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="model")
     admitted = limits.max_concurrent_requests + limits.max_queued_requests
     # Room for a probe of each model, so that a full house is not taken for an ill one.
-    waiting = admitted + len(list(shelf))
-    predictor = FusedPredictor(shelf, executor, max_batch_size=max_batch_size, max_waiting=waiting)
+    batching = Batching(target_s=target_s, max_rows=max_batch_size, max_waiting=admitted + len(list(shelf)))
     return Service(
         shelf=shelf,
-        predictor=predictor,
+        pipeline=FusedPipeline(shelf, executor, batching=batching, metrics=metrics),
         executor=executor,
         limits=limits,
         metrics=metrics,
         clock=clock,
+        steps=steps,
+        observers=observers,
         scrape=scrape,
     )

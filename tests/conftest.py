@@ -118,15 +118,19 @@ def service(ensemble_folder: Path) -> Service:
     from cluster.clock import ManualClock
     from cluster.monitoring.metrics import Metrics
     from serve_deployments.admission import Limits
-    from serve_deployments.handlers.models import Shelf, load
+    from serve_deployments.handlers.kinds import load
+    from serve_deployments.handlers.shelf import Shelf
     from serve_deployments.service import fused_service
 
-    model = load(ensemble_folder, name="nox", version="1.0.0", metrics={"accuracy": 0.92, "wape": 0.08})
+    model = load(
+        ensemble_folder, kind="forecast", name="nox", version="1.0.0", metrics={"accuracy": 0.92, "wape": 0.08}
+    )
     return fused_service(
         Shelf([model]),
         limits=Limits(
             max_body_bytes=200_000, request_timeout_s=30, max_concurrent_requests=4, max_queued_requests=4
         ),
+        target_s=0.05,
         max_batch_size=8,
         threads=2,
         metrics=Metrics(),

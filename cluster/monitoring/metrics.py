@@ -13,6 +13,8 @@ MODEL_ACCURACY = "ml_model_accuracy"
 BATCH_REQUESTS = "ml_batch_requests"
 REQUESTS = "ml_requests_total"
 REQUESTS_REJECTED = "ml_requests_rejected_total"
+BATCHES_RELEASED = "ml_batches_released_total"
+ANSWERS_UNWATCHED = "ml_answers_unwatched_total"
 SERIES_DROPPED = "ml_metric_series_dropped_total"
 
 MODEL_LABELS = ("model_name", "model_version")
@@ -80,6 +82,15 @@ class Metrics:
         self._rejected = Counter(
             REQUESTS_REJECTED, "HTTP requests answered with a problem", ("reason",), registry=self.registry
         )
+        self._released = Counter(
+            BATCHES_RELEASED,
+            "Batches, by why they were released: full, deadline, idle",
+            ("node", "reason"),
+            registry=self.registry,
+        )
+        self._unwatched = Counter(
+            ANSWERS_UNWATCHED, "Answers that came faster than observers watch", registry=self.registry
+        )
 
     def predicted(self, model: str, version: str, *, duration_s: float, batch_requests: int) -> None:
         """Count one answered forecast request."""
@@ -103,6 +114,14 @@ class Metrics:
     def rejected(self, reason: str) -> None:
         """Count one problem document by its type."""
         self._rejected.labels(reason).inc()
+
+    def released(self, node: str, reason: str) -> None:
+        """Count one batch of a node and why it did not wait longer."""
+        self._released.labels(node, reason).inc()
+
+    def unwatched(self, answers: int) -> None:
+        """Count answers that no observer saw."""
+        self._unwatched.inc(answers)
 
     def predictions(self, model: str, version: str) -> int:
         """Return how many forecasts of a version this process has answered."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
 import orjson
+from starlette.requests import ClientDisconnect
 
 from cluster.errors import PayloadTooLargeError, UserError
+from serve_deployments.admission import Limits
+from serve_deployments.steps import Receive, Visit
 
 SHOWN_BYTES = 24
 # Finds the end of every key, and now and then something inside a string: never fewer than there are keys.
@@ -72,14 +75,53 @@ def too_large(got: str, limit_bytes: int) -> PayloadTooLargeError:
     )
 
 
-async def read(chunks: AsyncIterator[bytes], limit_bytes: int) -> bytes:
-    """Return the whole body; stop reading at the limit, also where no length was announced."""
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > limit_bytes:
+async def receive(visit: Visit, limits: Limits) -> bytes:
+    """Return the whole body of a request; stop reading at the limit, also where no length was announced.
+
+    Raises
+    ------
+    UnsupportedMediaTypeError
+        Not JSON, or compressed.
+    PayloadTooLargeError
+        It is over the limit.
+    RequestTimeoutError
+        It did not arrive in time.
+    ClientDisconnect
+        Nobody waits for an answer any more.
+    """
+    headers, limit_bytes = visit.headers, limits.max_body_bytes
+    check_headers(
+        headers.get("content-type", ""),
+        headers.get("content-encoding", ""),
+        headers.get("content-length", ""),
+        limit_bytes,
+    )
+    try:
+        async with asyncio.timeout(limits.request_timeout_s):
+            return await read(visit.connection[1], limit_bytes)
+    except TimeoutError as error:
+        raise RequestTimeoutError(
+            f"the body did not arrive within {limits.request_timeout_s:g} s",
+            field="body",
+            got="no end",
+            expected="a whole body",
+        ) from error
+
+
+async def read(receive: Receive, limit_bytes: int) -> bytes:
+    """Return the body that the server's messages bring, up to the limit."""
+    pieces: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        piece, more = message.get("body", b""), message.get("more_body", False)
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit_bytes:
             raise too_large(f"more than {limit_bytes} bytes", limit_bytes)
-    return bytes(body)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def parse(body: bytes) -> Any:

@@ -1,22 +1,167 @@
-"""The graph's nodes as plain functions: prepare -> members -> combine -> describe -> answer."""
+"""Forecasts: an ensemble as the nodes of a graph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from cluster.errors import DataError
+from cluster.errors import DataError, SignatureMismatch
+from serve_deployments.handlers.validate import Job, validate
+from serve_deployments.schemas import ForecastRequest
+from serve_deployments.servable import Servable
 from training.core.prediction import Prediction
-from training.core.windows import Floats, Windows
+from training.core.schema import Column, Schema
+from training.core.windows import Floats, Windows, future_times
+from training.models.ensemble import Ensemble
 
-if TYPE_CHECKING:
-    from serve_deployments.handlers.models import LoadedModel
-    from serve_deployments.handlers.validate import Job
+Flags = npt.NDArray[np.bool_]
+PROBE_ORIGIN = "2019-12-31T00:00:00"
 
-Answer = Floats | Exception
-"""What one request of a batch gets: its forecast, or its own error."""
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastModel(Servable):
+    """A version of a forecaster in memory.
+
+    Parameters
+    ----------
+    name, version
+        As registered.
+    ensemble
+        What computes.
+    schema
+        What requests must look like.
+    metrics
+        As measured before registration; `accuracy` is 1 - WAPE.
+    """
+
+    kind: ClassVar[str] = "forecast"
+    name: str
+    version: str
+    ensemble: Ensemble
+    schema: Schema
+    metrics: Mapping[str, float]
+
+    @classmethod
+    def of(
+        cls, component: object, schema: Schema, *, name: str, version: str, metrics: Mapping[str, float]
+    ) -> ForecastModel:
+        """Return the servable of a loaded artifact.
+
+        Raises
+        ------
+        SignatureMismatch
+            The artifact is no ensemble, or its schema has other columns.
+        """
+        if not isinstance(component, Ensemble):
+            raise SignatureMismatch(
+                f"model '{name}' {version} cannot be served: got an artifact of '{type(component).__name__}', "
+                "expected 'ensemble'"
+            )
+        if schema.names != component.columns:
+            raise SignatureMismatch(
+                f"model '{name}' {version} does not fit its own schema: got columns {schema.names}, "
+                f"expected {component.columns}"
+            )
+        return cls(name=name, version=version, ensemble=component, schema=schema, metrics=dict(metrics))
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The ensemble's."""
+        return tuple(member.name for member in self.ensemble.members)
+
+    def validate(self, question: ForecastRequest) -> Job:
+        """Return the job; see `handlers.validate`."""
+        return validate(question, self.schema, self.ensemble)
+
+    def weight(self, job: Job) -> int:
+        """Return how many series it has."""
+        return len(job.context)
+
+    def alike(self, job: Job) -> Hashable:
+        """Return its quantile levels: one pass describes a batch at the same levels."""
+        return job.levels
+
+    def prepare(self, jobs: Sequence[Job]) -> Windows:
+        """Return the features of the jobs' contexts, compact."""
+        with np.errstate(all="ignore"):  # overflow shows as a forecast that is not finite, see `_finite`
+            return compact(self.ensemble.prepare(stack([job.context for job in jobs])))
+
+    def join(self, features: Sequence[Windows]) -> Windows:
+        """Return several requests' features as one table."""
+        return stack(features)
+
+    def member(self, index: int, features: Windows) -> Floats:
+        """Return (N, H, T): what one member makes of the features."""
+        with np.errstate(all="ignore"):
+            return self.ensemble.members[index].predict(features)
+
+    def combine(self, outputs: Sequence[Floats]) -> Floats:
+        """Return (N, H, T): the members' forecasts as one."""
+        with np.errstate(all="ignore"):
+            return self.ensemble.combine(outputs)
+
+    def describe(self, jobs: Sequence[Job], combined: Floats) -> list[Prediction | Exception]:
+        """Return each job's Prediction around its point forecasts, intervals computed for all at once."""
+        context = stack([job.context for job in jobs])
+        with np.errstate(all="ignore"):
+            all_of_them = self.ensemble.describe(context, combined, self.ensemble.horizon, jobs[0].levels)
+        fine = np.stack([_finite(combined), _finite(all_of_them.values)]).all(axis=0)
+        found: list[Prediction | Exception] = []
+        start = 0
+        for job in jobs:
+            here = slice(start, start + len(job.context))
+            found.append(_part(all_of_them, here, job.steps) if fine[here].all() else _not_finite(job, fine[here]))
+            start = here.stop
+        return found
+
+    def plain(self, result: Prediction) -> dict[str, Any]:
+        """Return the fields of a ForecastResponse that the forecast fills."""
+        times = np.datetime_as_string(result.timestamps, unit="s").tolist()
+        return {
+            "interval_level": round(result.levels[-1] - result.levels[0], 12),
+            "forecasts": [
+                {
+                    "series_id": series,
+                    "target": target,
+                    "unit": self.schema.column(target).unit,
+                    "steps": _steps(result, times[n], n, t),
+                }
+                for n, series in enumerate(result.ids)
+                for t, target in enumerate(result.targets)
+            ],
+        }
+
+    def probe(self) -> Job:
+        """Return a job in the middle of the schema's ranges."""
+        model = self.ensemble
+        context = _middling(self.schema, self.schema.names, model.context, np.datetime64(PROBE_ORIGIN, "ns"))
+        if model.known:
+            ahead = _middling(self.schema, model.known, model.horizon, context.last_times[0])
+            context = replace(context, ahead=ahead)
+        return Job(context=context, steps=1, levels=(0.05, 0.95))
+
+    def info(self, *, default: bool) -> dict[str, Any]:
+        """Return what GET /api/models tells."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "default": default,
+            "targets": list(self.ensemble.targets),
+            "horizon": self.ensemble.horizon,
+            "context": self.ensemble.context,
+            "frequency": self.schema.frequency,
+            "columns": [
+                {"name": c.name, "unit": c.unit, "kind": c.kind, "low": c.low, "high": c.high}
+                for c in self.schema.columns
+            ],
+            "known": list(self.ensemble.known),
+            "members": list(self.members),
+            "metrics": {name: value for name, value in self.metrics.items() if np.isfinite(value)},
+        }
 
 
 def compact(windows: Windows) -> Windows:
@@ -55,84 +200,35 @@ def stack(requests: Sequence[Windows]) -> Windows:
     )
 
 
-def prepare(model: LoadedModel, context: Windows) -> Windows:
-    """Return the features of compact contexts, compact again."""
-    with np.errstate(all="ignore"):  # overflow shows as a forecast that is not finite, see `checked`
-        return compact(model.ensemble.prepare(context))
+def _finite(values: Floats) -> Flags:
+    """Return (N,) whether all of a series' numbers are finite."""
+    fine: Flags = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    return fine
 
 
-def member(model: LoadedModel, index: int, features: Windows) -> Floats:
-    """Return (N, H, T): what one member makes of the features."""
-    with np.errstate(all="ignore"):
-        return model.ensemble.members[index].predict(features)
+def _not_finite(job: Job, fine: Flags) -> DataError:
+    at = int(np.argmin(fine))
+    return DataError.at(
+        f"series '{job.context.series[at]}': its values are allowed, yet the model cannot compute with them",
+        got="a forecast that is not finite",
+        expected="values of the size that the model was trained on",
+        field=f"body.series[{at}].values",
+    )
 
 
-def combine(model: LoadedModel, points: Sequence[Floats]) -> Floats:
-    """Return (N, H, T): the members' forecasts as one."""
-    with np.errstate(all="ignore"):
-        return model.ensemble.combine(list(points))
-
-
-def whole(model: LoadedModel, context: Windows) -> Floats:
-    """Return (N, H, T): all nodes after another in this process."""
-    features = prepare(model, context)
-    points = [member(model, index, features) for index in range(len(model.ensemble.members))]
-    return combine(model, points)
-
-
-def each(node: Callable[[Windows], Floats], requests: Sequence[Windows]) -> list[Answer]:
-    """Run a node once for several requests; where that fails, once for each, so that a bad one fails alone."""
-    try:
-        together = node(stack(requests))
-    except Exception as error:  # noqa: BLE001 - whatever a model raises belongs to its request
-        if len(requests) == 1:
-            return [error]
-        return [each(node, [request])[0] for request in requests]
-    borders = np.cumsum([len(request) for request in requests])[:-1]
-    return list(np.split(together, borders))
-
-
-def checked(values: Floats, job: Job) -> Floats:
-    """Return the forecasts (N, ...); raise DataError for a series whose forecast is not finite."""
-    fine = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    if not fine.all():
-        at = int(np.argmin(fine))
-        raise DataError.at(
-            f"series '{job.context.series[at]}': its values are allowed, yet the model cannot compute with them",
-            got="a forecast that is not finite",
-            expected="values of the size that the model was trained on",
-            field=f"body.series[{at}].values",
-        )
-    return values
-
-
-def describe(model: LoadedModel, job: Job, point: Floats) -> Prediction:
-    """Return the Prediction around the point forecasts, the intervals of the calibration with it."""
-    with np.errstate(all="ignore"):
-        prediction = model.ensemble.describe(job.context, checked(point, job), job.steps, job.levels)
-    checked(prediction.values, job)
-    return prediction
-
-
-def answer(prediction: Prediction, model: LoadedModel, *, request_id: str, created_at: str) -> dict[str, Any]:
-    """Return the ForecastResponse as plain data."""
-    times = np.datetime_as_string(prediction.timestamps, unit="s").tolist()
-    return {
-        "request_id": request_id,
-        "model": {"name": model.name, "version": model.version},
-        "created_at": created_at,
-        "interval_level": round(prediction.levels[-1] - prediction.levels[0], 12),
-        "forecasts": [
-            {
-                "series_id": series,
-                "target": target,
-                "unit": model.schema.column(target).unit,
-                "steps": _steps(prediction, times[n], n, t),
-            }
-            for n, series in enumerate(prediction.ids)
-            for t, target in enumerate(prediction.targets)
-        ],
-    }
+def _part(whole: Prediction, rows: slice, steps: int) -> Prediction:
+    """Return some series and the first steps of a prediction."""
+    return Prediction(
+        ids=whole.ids[rows],
+        origins=whole.origins[rows],
+        timestamps=whole.timestamps[rows, :steps],
+        targets=whole.targets,
+        point=whole.point[rows, :steps],
+        levels=whole.levels,
+        values=whole.values[rows, :steps],
+        confidence=whole.confidence[rows, :steps],
+        model=whole.model,
+    )
 
 
 def _steps(prediction: Prediction, times: list[str], n: int, t: int) -> list[dict[str, Any]]:
@@ -155,3 +251,25 @@ def _steps(prediction: Prediction, times: list[str], n: int, t: int) -> list[dic
         }
         for time, point, confidence, values in rows
     ]
+
+
+def _middling(schema: Schema, names: tuple[str, ...], rows: int, after: np.datetime64) -> Windows:
+    """Return one window of the middles of some columns' ranges."""
+    row = np.array([_middle(schema.column(name)) for name in names])
+    return Windows(
+        rows=np.tile(row, (rows, 1)),
+        times=future_times(np.array([after]), rows, schema.frequency)[0],
+        segments=np.array([0, rows], dtype=np.int64),
+        starts=np.zeros(1, dtype=np.int64),
+        length=rows,
+        columns=names,
+        series=("probe",),
+        frequency=schema.frequency,
+    )
+
+
+def _middle(column: Column) -> float:
+    low = column.low if column.low is not None else (column.high or 0.0) - 2.0
+    high = column.high if column.high is not None else low + 2.0
+    middle = (low + high) / 2
+    return float(np.floor(middle)) if column.kind == "int" else middle

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from cluster.errors import ConfigError, DataError, HeliotropeError, InsufficientHistoryError, SchemaError, UserError
-from serve_deployments.handlers.models import LoadedModel
 from serve_deployments.schemas import ForecastRequest, Series
 from training.core.estimator import DEFAULT_LEVELS
 from training.core.prediction import check_horizon, check_levels
+from training.core.schema import Schema
 from training.core.validation import ID, TIME, check, check_values
 from training.core.windows import Windows
+from training.models.ensemble import Ensemble
 
 # datetime64[ns] ends in 2262; a horizon must fit behind the last row.
 FIRST_YEAR, LAST_YEAR = 1900, 2200
@@ -40,7 +41,7 @@ class Job:
     levels: tuple[float, ...]
 
 
-def validate(request: ForecastRequest, model: LoadedModel) -> Job:
+def validate(request: ForecastRequest, schema: Schema, model: Ensemble) -> Job:
     """Return the job, or raise the error that names field, got and expected.
 
     Raises
@@ -56,20 +57,20 @@ def validate(request: ForecastRequest, model: LoadedModel) -> Job:
     ConfigError
         The levels do not increase within (0, 1).
     """
-    steps = _steps(request.horizon, model.ensemble.horizon)
+    steps = _steps(request.horizon, model.horizon)
     levels = _levels(request.levels)
     _check_ids(request.series)
     for at, series in enumerate(request.series):
-        _check_shape(at, series, model)
+        _check_shape(at, series, schema)
         _check_future(at, series, model)
-    frame, rows = _frame(request.series, model), model.ensemble.context
+    frame, rows = _frame(request.series, schema), model.context
     try:
-        check(frame, model.schema, minimum_rows=rows)
+        check(frame, schema, minimum_rows=rows)
     except (DataError, InsufficientHistoryError) as error:
         raise _placed(error, request.series) from error
-    context = _context(request.series, frame, model, rows)
-    if model.ensemble.known:
-        context = replace(context, ahead=_ahead(request.series, context, model))
+    context = _context(request.series, frame, schema, rows)
+    if model.known:
+        context = replace(context, ahead=_ahead(request.series, context, schema, model))
     return Job(context=context, steps=steps, levels=levels)
 
 
@@ -106,11 +107,11 @@ def _check_ids(series: Sequence[Series]) -> None:
         seen[each.series_id] = at
 
 
-def _check_shape(at: int, series: Series, model: LoadedModel) -> None:
-    place, needed = f"body.series[{at}].values", model.schema.names
+def _check_shape(at: int, series: Series, schema: Schema) -> None:
+    place, needed = f"body.series[{at}].values", schema.names
     for name in needed:
         if name not in series.values:
-            raise _shape_error("a column is missing", f"{place}.{name}", "nothing", _column_text(model, name))
+            raise _shape_error("a column is missing", f"{place}.{name}", "nothing", _column_text(schema, name))
     for name, numbers in series.values.items():
         if name not in needed:
             raise _shape_error("a column is unknown", f"{place}.{name[:100]}", name[:100], ", ".join(needed))
@@ -123,9 +124,9 @@ def _check_shape(at: int, series: Series, model: LoadedModel) -> None:
             )
 
 
-def _check_future(at: int, series: Series, model: LoadedModel) -> None:
+def _check_future(at: int, series: Series, model: Ensemble) -> None:
     place, given = f"body.series[{at}].future", series.future or {}
-    known, horizon = model.ensemble.known, model.ensemble.horizon
+    known, horizon = model.known, model.horizon
     for name in known:
         if name not in given:
             raise _shape_error("a future column is missing", f"{place}.{name}", "nothing", f"{horizon} numbers")
@@ -142,16 +143,16 @@ def _check_future(at: int, series: Series, model: LoadedModel) -> None:
             )
 
 
-def _ahead(series: Sequence[Series], context: Windows, model: LoadedModel) -> Windows:
+def _ahead(series: Sequence[Series], context: Windows, schema: Schema, model: Ensemble) -> Windows:
     """Return what is known of the rows that follow each context; raise DataError at an impossible value."""
-    horizon, known = model.ensemble.horizon, model.ensemble.known
+    horizon, known = model.horizon, model.known
     times = context.future_times(horizon).reshape(-1)
     futures = [each.future or {} for each in series]
     columns = {name: np.concatenate([np.asarray(each[name], dtype=float) for each in futures]) for name in known}
     frame = pd.DataFrame({TIME: times} | columns)
     for name in known:
         try:
-            check_values(frame, model.schema.column(name))
+            check_values(frame, schema.column(name))
         except DataError as error:
             at, local = divmod(int(error.context["row"]), horizon)
             field = f"body.series[{at}].future.{name}[{local}]"
@@ -174,11 +175,11 @@ def _shape_error(what: str, field: str, got: str, expected: str) -> SchemaError:
     return SchemaError(f"{what}: {field}: got {got}, expected {expected}", field=field, got=got, expected=expected)
 
 
-def _column_text(model: LoadedModel, name: str) -> str:
-    return f"numbers in {model.schema.column(name).range_text()}"
+def _column_text(schema: Schema, name: str) -> str:
+    return f"numbers in {schema.column(name).range_text()}"
 
 
-def _frame(series: Sequence[Series], model: LoadedModel) -> pd.DataFrame:
+def _frame(series: Sequence[Series], schema: Schema) -> pd.DataFrame:
     columns: Mapping[str, object] = {
         ID: np.repeat(
             np.array([each.series_id for each in series], dtype=object), [len(each.timestamps) for each in series]
@@ -186,27 +187,27 @@ def _frame(series: Sequence[Series], model: LoadedModel) -> pd.DataFrame:
         TIME: np.concatenate([_times(at, each) for at, each in enumerate(series)]),
         **{
             name: np.concatenate([np.asarray(each.values[name], dtype=np.float64) for each in series])
-            for name in model.schema.names
+            for name in schema.names
         },
     }
     return pd.DataFrame(columns)
 
 
-def _context(series: Sequence[Series], frame: pd.DataFrame, model: LoadedModel, rows: int) -> Windows:
+def _context(series: Sequence[Series], frame: pd.DataFrame, schema: Schema, rows: int) -> Windows:
     """Return the last `rows` rows of each series as compact windows."""
     count = len(series)
     ends = np.cumsum([len(each.timestamps) for each in series])
     kept = (ends[:, None] + np.arange(-rows, 0)).reshape(-1)
     offsets = np.arange(0, (count + 1) * rows, rows, dtype=np.int64)
     return Windows(
-        rows=np.column_stack([frame[name].to_numpy()[kept] for name in model.schema.names]),
+        rows=np.column_stack([frame[name].to_numpy()[kept] for name in schema.names]),
         times=frame[TIME].to_numpy()[kept],
         segments=offsets,
         starts=offsets[:-1],
         length=rows,
-        columns=model.schema.names,
+        columns=schema.names,
         series=tuple(each.series_id for each in series),
-        frequency=model.schema.frequency,
+        frequency=schema.frequency,
     )
 
 

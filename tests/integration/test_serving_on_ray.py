@@ -23,8 +23,9 @@ from cluster.security.key_file import KeyFile
 from cluster.security.roles import Role
 from cluster.settings import Settings
 from serve_deployments.deploy import Served, serve_graph, stop
-from serve_deployments.graph import GraphSpec, Placement, ServedModel
-from serve_deployments.ingress import FORECAST_PATH
+from serve_deployments.graph import GraphSpec, ServedModel
+from serve_deployments.placement import Placement
+from serve_deployments.question_routes import FORECAST_PATH
 from serve_deployments.schemas import ForecastResponse, Problem
 from training.core.panel import Panel
 from training.models.ensemble import Ensemble

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster.security.access import Access
-from serve_deployments.ingress import FORECAST_PATH, build_api
+from serve_deployments.ingress import build_api
+from serve_deployments.question_routes import FORECAST_PATH
 from serve_deployments.schemas import ForecastResponse, Problem
 from serve_deployments.service import Service
 
@@ -96,7 +96,7 @@ def check(status: int, content: bytes, media_type: str) -> None:
 
 @pytest.fixture
 def send(service: Service, connect: Callable[[Any], Any]) -> Callable[[bytes], None]:
-    caller = connect(build_api(service, Access()))
+    caller = connect(build_api(service))
 
     def call(content: bytes) -> None:
         response = caller.post(FORECAST_PATH, content=content, headers={"content-type": "application/json"})

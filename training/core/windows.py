@@ -95,6 +95,11 @@ class Windows:
         ahead = None if self.ahead is None else self.ahead[index]
         return replace(self, starts=self.starts[index], ahead=ahead)
 
+    def filled(self, multiple: int) -> Windows:
+        """Return the windows and the last one again until their number is a multiple; none stay none."""
+        count, short = len(self), -len(self) % multiple
+        return self[np.minimum(np.arange(count + short), count - 1)] if count and short else self
+
     def chunks(self, size: int) -> Iterator[tuple[slice, Windows]]:
         """Yield pieces of at most `size` windows, and where they stand; none of no windows."""
         for start in range(0, len(self), size):

@@ -70,16 +70,21 @@ class _Fitted:
     def forecast(self, values: Floats) -> Floats:
         """Return (N, H) from windows (N, L); windows with values of 0 or less are smoothed as they are."""
         if not self.logarithms:
-            return values @ self.weights.T
+            return self._weighed(values)
         positive = values.min(axis=1, initial=np.inf) > 0
-        out: Floats = values @ self.weights.T
+        out = self._weighed(values)
         logs = np.log(values[positive])
         low, high = logs.min(axis=1), logs.max(axis=1)
         # A trend of logarithms is a power: no further than the window's own range beyond what it has seen.
         reach = high - low
-        bounded = np.clip(logs @ self.weights.T, (low - reach)[:, None], (high + reach)[:, None])
+        bounded = np.clip(self._weighed(logs), (low - reach)[:, None], (high + reach)[:, None])
         out[positive] = np.exp(bounded)
         return out
+
+    def _weighed(self, values: Floats) -> Floats:
+        """Return (N, H): not by the matrix product, whose last bits depend on N (see `Forecaster.together`)."""
+        weighed: Floats = np.einsum("nl,hl->nh", values, self.weights)
+        return weighed
 
 
 class AutoETS(Forecaster):

@@ -69,6 +69,7 @@ class ChannelRidge(Forecaster, Explains):
     """
 
     name: ClassVar[str] = "channel_ridge"
+    together: ClassVar[int] = 4
 
     def __init__(
         self,

@@ -51,6 +51,7 @@ class DriverRidge(Forecaster, Explains):
     """
 
     name: ClassVar[str] = "driver_ridge"
+    together: ClassVar[int] = 4
     tags: ClassVar[Tags] = Tags(known_future=True)
 
     def __init__(

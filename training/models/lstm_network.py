@@ -170,8 +170,12 @@ class LSTMNetwork(Network):
             steps = self.ahead(known)
             steps = steps.repeat_interleave(self._count, 0) if self._shared else steps
             weight = self.out.weight.view(self._horizon, -1, self.out.in_features)
-            out = torch.einsum("bhd,htd->bht", torch.relu(dense + steps), weight).float()
-            out = out.flatten(1) + self.out.bias
+            each = torch.relu(dense + steps)
+            if self.training:  # as products: faster
+                out = torch.einsum("bhd,htd->bht", each, weight)
+            else:  # one by one: a forecast is the same in any batch
+                out = (each[:, :, None] * weight).sum(3)
+            out = out.float().flatten(1) + self.out.bias
         shape = (count, self._count, self._horizon) if self._shared else (count, self._horizon, self._count)
         forecast: Tensor = out.view(shape)
         return forecast.transpose(1, 2) if self._shared else forecast

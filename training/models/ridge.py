@@ -48,6 +48,7 @@ class Ridge(Forecaster, Explains):
 
     name: ClassVar[str] = "ridge"
 
+    together: ClassVar[int] = 4
     tags: ClassVar[Tags] = Tags(known_future=True, past_covariates=True, static=True)
 
     def __init__(

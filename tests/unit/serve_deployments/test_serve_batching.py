@@ -11,7 +11,8 @@ import pytest
 
 from cluster.errors import DataError, TransientError
 from serve_deployments.admission import Admission, OverloadedError
-from serve_deployments.batching import Batched, Batcher
+from serve_deployments.batch_policy import BatchPolicy
+from serve_deployments.batching import TURNS, Batched, Batcher
 
 
 class Doubler:
@@ -32,7 +33,8 @@ class Doubler:
 
 
 def make(run: Doubler, *, max_size: int = 8, max_waiting: int = 100) -> Batcher[int, int]:
-    return Batcher(run, ThreadPoolExecutor(1), max_size=max_size, max_waiting=max_waiting)
+    policy = BatchPolicy(target_s=60, max_size=max_size)
+    return Batcher(run, ThreadPoolExecutor(1), policy, max_waiting=max_waiting)
 
 
 async def busy(batcher: Batcher[int, int], run: Doubler) -> asyncio.Task[Batched[int]]:
@@ -42,7 +44,7 @@ async def busy(batcher: Batcher[int, int], run: Doubler) -> asyncio.Task[Batched
 
 
 async def turn() -> None:
-    for _ in range(3):
+    for _ in range(TURNS + 2):
         await asyncio.sleep(0)
 
 

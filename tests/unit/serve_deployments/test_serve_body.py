@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 from cluster.errors import PayloadTooLargeError
 from serve_deployments.handlers import body
 from serve_deployments.handlers.body import MalformedBodyError, UnsupportedMediaTypeError
+from serve_deployments.steps import Message, Receive
 
 
 @pytest.mark.parametrize(
@@ -53,18 +53,22 @@ def test_what_is_not_strict_json_is_refused_with_its_place(text: bytes, fault: s
     assert {"field", "got", "expected"} <= set(raised.value.context)
 
 
-async def _chunks(sizes: list[int], taken: list[int]) -> AsyncIterator[bytes]:
-    for size in sizes:
-        taken.append(size)
-        yield b"x" * size
+def _messages(sizes: list[int], taken: list[int]) -> Receive:
+    left = iter(sizes)
+
+    async def receive() -> Message:
+        taken.append(next(left))
+        return {"type": "http.request", "body": b"x" * taken[-1], "more_body": len(taken) < len(sizes)}
+
+    return receive
 
 
 def test_reading_stops_at_the_limit_without_a_length() -> None:
     taken: list[int] = []
     with pytest.raises(PayloadTooLargeError, match="ML_MAX_BODY_BYTES"):
-        asyncio.run(body.read(_chunks([60] * 1000, taken), 100))
+        asyncio.run(body.read(_messages([60] * 1000, taken), 100))
     assert len(taken) == 2
-    assert asyncio.run(body.read(_chunks([60, 40], []), 100)) == b"x" * 100
+    assert asyncio.run(body.read(_messages([60, 40], []), 100)) == b"x" * 100
 
 
 def test_headers_are_judged_before_the_body() -> None:

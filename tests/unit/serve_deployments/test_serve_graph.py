@@ -51,7 +51,7 @@ def test_what_cannot_be_served_is_refused(settings: Settings) -> None:
         replace(spec, models=(MODEL, MODEL))
     with pytest.raises(ConfigError, match="ML_API_KEYS_FILE"):
         replace(spec, key_required=True)
-    with pytest.raises(ConfigError, match="fused or spread"):
+    with pytest.raises(ConfigError, match="one of fused, spread, auto"):
         replace(spec, placement="both")  # type: ignore[arg-type]  # what a wrong JSON file holds
 
 

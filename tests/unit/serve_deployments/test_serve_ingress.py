@@ -17,13 +17,14 @@ from cluster.security.access import Access
 from cluster.security.key_file import KeyFile
 from cluster.security.key_ring import KeyRing
 from cluster.security.roles import Role
+from serve_deployments.access_step import AccessStep
 from serve_deployments.batching import Batched
-from serve_deployments.ingress import FORECAST_PATH, build_api
-from serve_deployments.predictors import Predictor
+from serve_deployments.ingress import build_api
+from serve_deployments.pipelines import Pipeline
+from serve_deployments.question_routes import FORECAST_PATH
 from serve_deployments.schemas import EXAMPLE_REQUEST, ForecastRequest, ForecastResponse, ModelList, Problem
 from serve_deployments.service import Service
 from training.core.panel import Panel
-from training.core.windows import Floats
 from training.models.ensemble import Ensemble
 
 Connect = Callable[[Any], Any]
@@ -31,7 +32,7 @@ Connect = Callable[[Any], Any]
 
 @pytest.fixture
 def client(service: Service, connect: Connect) -> Any:
-    return connect(build_api(service, Access()))
+    return connect(build_api(service))
 
 
 def problem(response: Response, status: int) -> Problem:
@@ -239,16 +240,16 @@ def test_a_request_id_that_could_do_harm_is_replaced(client: Any) -> None:
     assert len(given) == 32
 
 
-class Broken(Predictor):
-    async def points(self, model: Any, context: Any) -> Any:
+class Broken(Pipeline):
+    async def run(self, servable: Any, job: Any) -> Any:
         raise RuntimeError("secret path /srv/models")
 
 
 def test_an_unexpected_fault_is_500_without_internals(
     connect: Connect, service: Service, good_request: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    service._predictor = Broken()
-    client = connect(build_api(service, Access()))
+    service._pipeline = Broken()
+    client = connect(build_api(service))
     response = client.post(FORECAST_PATH, json=good_request)
     found = problem(response, 500)
     assert "secret" not in response.text
@@ -293,7 +294,7 @@ def test_keys_and_roles(connect: Connect, service: Service, good_request: dict[s
     reader = file.change(lambda book: book.create("dashboard", Role.VIEWER, now_s=0)).text
     caller = file.change(lambda book: book.create("app", Role.PREDICTOR, now_s=0)).text
     access = Access(keys=KeyRing(file), required=True, roles=True)
-    client = connect(build_api(service, access))
+    client = connect(build_api(service, door=[AccessStep(access)]))
 
     def post(**headers: str) -> Response:
         response: Response = client.post(FORECAST_PATH, json=good_request, headers=headers)
@@ -317,7 +318,7 @@ def test_without_required_keys_anonymous_may_come_in_but_a_wrong_key_may_not(
 ) -> None:
     file = KeyFile(tmp_path / "keys.json")
     file.change(lambda book: book.create("app", Role.PREDICTOR, now_s=0))
-    client = connect(build_api(service, Access(keys=KeyRing(file))))
+    client = connect(build_api(service, door=[AccessStep(Access(keys=KeyRing(file)))]))
     assert client.post(FORECAST_PATH, json=good_request).status_code == 200
     wrong = client.post(FORECAST_PATH, json=good_request, headers={"X-API-Key": "wrong"})
     assert problem(wrong, 401)
@@ -349,12 +350,13 @@ def _references(node: Any) -> Iterator[str]:
 def test_a_forecast_that_is_not_finite_is_the_request_s_fault_and_names_the_series(
     service: Service, connect: Connect, good_request: dict[str, Any]
 ) -> None:
-    class Overflowing(Predictor):
-        async def points(self, model: Any, context: Any) -> Batched[Floats]:
-            return Batched(np.array([[[1.0]] * 6, [[np.inf]] * 6]), 1)
+    class Overflowing(Pipeline):
+        async def run(self, servable: Any, job: Any) -> Batched[Any]:
+            (result,) = servable.describe([job], np.array([[[1.0]] * 6, [[np.inf]] * 6]))
+            raise result
 
-    service._predictor = Overflowing()
-    found = problem(connect(build_api(service, Access())).post(FORECAST_PATH, json=good_request), 422)
+    service._pipeline = Overflowing()
+    found = problem(connect(build_api(service)).post(FORECAST_PATH, json=good_request), 422)
     assert found.errors[0].field == "body.series[1].values"
     assert found.errors[0].got == "a forecast that is not finite"
 
@@ -362,15 +364,15 @@ def test_a_forecast_that_is_not_finite_is_the_request_s_fault_and_names_the_seri
 def test_a_slow_forecast_is_given_up_with_retry_after(
     connect: Connect, service: Service, good_request: dict[str, Any]
 ) -> None:
-    class Slow(Predictor):
-        async def points(self, model: Any, context: Any) -> Any:
+    class Slow(Pipeline):
+        async def run(self, servable: Any, job: Any) -> Any:
             import asyncio
 
             await asyncio.Event().wait()
 
-    service._predictor = Slow()
+    service._pipeline = Slow()
     service.limits = replace(service.limits, request_timeout_s=0.05)
-    client = connect(build_api(service, Access()))
+    client = connect(build_api(service))
     response = client.post(FORECAST_PATH, json=good_request)
     assert problem(response, 503).type.endswith("too-slow")
     assert response.headers["retry-after"] == "1"

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from cluster.errors import UserError
-from serve_deployments.handlers import forecast
-from serve_deployments.handlers.models import LoadedModel, probe
-from serve_deployments.handlers.validate import validate
+from serve_deployments.handlers.forecast import ForecastModel
 from serve_deployments.schemas import read_request
+from serve_deployments.servable import compute
 from training.core.future import future_of
 from training.core.panel import Panel
 from training.core.splits import chronological_split
@@ -27,7 +26,7 @@ def panel(hourly: Panel) -> Panel:
 
 
 @pytest.fixture(scope="module")
-def model(panel: Panel) -> LoadedModel:
+def model(panel: Panel) -> ForecastModel:
     ensemble = Ensemble(
         features=[{"name": "calendar"}],
         members=[
@@ -36,7 +35,7 @@ def model(panel: Panel) -> LoadedModel:
         ],
     )
     ensemble.fit_panel(panel, horizon=HORIZON, split=chronological_split(panel))
-    return LoadedModel(name="nox", version="1.0.0", ensemble=ensemble, schema=panel.schema, metrics={})
+    return ForecastModel(name="nox", version="1.0.0", ensemble=ensemble, schema=panel.schema, metrics={})
 
 
 @pytest.fixture
@@ -62,24 +61,21 @@ def body(panel: Panel, history: Panel) -> dict[str, Any]:
 
 
 def test_a_request_is_answered_as_the_model_forecasts(
-    model: LoadedModel, body: dict[str, Any], panel: Panel, history: Panel
+    model: ForecastModel, body: dict[str, Any], panel: Panel, history: Panel
 ) -> None:
-    job = validate(read_request(body), model)
-    served = forecast.describe(model, job, forecast.whole(model, job.context))
+    (served,) = compute(model, [model.validate(read_request(body))])
     direct = model.ensemble.forecast(history, future=future_of(panel, ["AT"]))
     np.testing.assert_array_equal(served.point, direct.point)
     assert model.ensemble.known == ("AT",)
     assert model.info(default=True)["known"] == ["AT"]
 
 
-def test_what_is_known_travels_with_a_batch(model: LoadedModel, body: dict[str, Any]) -> None:
-    ones = [dict(body, series=[series]) for series in body["series"]]
-    contexts = [forecast.compact(validate(read_request(one), model).context) for one in ones]
-    together = forecast.each(lambda windows: forecast.whole(model, windows), contexts)
-    alone = [forecast.whole(model, context) for context in contexts]
+def test_what_is_known_travels_with_a_batch(model: ForecastModel, body: dict[str, Any]) -> None:
+    jobs = [model.validate(read_request(dict(body, series=[series]))) for series in body["series"]]
+    together, alone = compute(model, jobs), [compute(model, [job])[0] for job in jobs]
     for got, expected in zip(together, alone, strict=True):
-        np.testing.assert_allclose(np.asarray(got), expected, rtol=1e-12)
-    assert np.isfinite(forecast.whole(model, probe(model))).all()
+        np.testing.assert_array_equal(got.values, expected.values)
+    assert np.isfinite(compute(model, [model.probe()])[0].values).all()
 
 
 @pytest.mark.parametrize(
@@ -92,18 +88,18 @@ def test_what_is_known_travels_with_a_batch(model: LoadedModel, body: dict[str, 
     ],
 )
 def test_faults_have_their_place(
-    model: LoadedModel, body: dict[str, Any], spoil: Any, field: str, words: str
+    model: ForecastModel, body: dict[str, Any], spoil: Any, field: str, words: str
 ) -> None:
     bad = deepcopy(body)
     spoil(bad["series"][1])
     with pytest.raises(UserError, match=words) as caught:
-        validate(read_request(bad), model)
+        model.validate(read_request(bad))
     assert caught.value.context["field"] == f"body.series[1].{field}"
 
 
-def test_a_model_that_knows_nothing_ahead_refuses_a_future(model: LoadedModel, body: dict[str, Any]) -> None:
+def test_a_model_that_knows_nothing_ahead_refuses_a_future(model: ForecastModel, body: dict[str, Any]) -> None:
     naive = model.ensemble.members[1]
     plain = Ensemble.of([], [naive], columns=naive.columns)
-    other = LoadedModel(name="nox", version="2.0.0", ensemble=plain, schema=model.schema, metrics={})
+    other = ForecastModel(name="nox", version="2.0.0", ensemble=plain, schema=model.schema, metrics={})
     with pytest.raises(UserError, match="knows nothing ahead"):
-        validate(read_request(body), other)
+        other.validate(read_request(body))

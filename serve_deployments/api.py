@@ -1,0 +1,162 @@
+"""The FastAPI application: the rare routes, and the OpenAPI document of all."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.routing import Match
+
+from cluster.security.roles import Permission
+from serve_deployments import problems
+from serve_deployments.question_routes import QuestionRoute
+from serve_deployments.schemas import Health, ModelList, ModelStatus, openapi_components
+from serve_deployments.service import Service
+from serve_deployments.steps import Scope
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+Endpoint = Callable[..., Awaitable[Response]]
+COMPONENTS = "#/components/schemas/{model}"
+PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+UNKNOWN = "unknown"
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": text,
+        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for status, text in (("4XX", "mend the request; `errors` names each field"), ("5XX", "try again later"))
+}
+
+
+class Api:
+    """Routes that are asked now and then, each with the permission it needs.
+
+    Parameters
+    ----------
+    questions
+        Routes that `Ingress` answers itself; here they are only described.
+    lifespan
+        Runs beside the application, from its start to its end.
+    """
+
+    def __init__(self, questions: Sequence[QuestionRoute], lifespan: Lifespan | None) -> None:
+        self.app = FastAPI(
+            title="Heliotrope",
+            summary="Forecasts of emissions with calibrated intervals.",
+            version="1",
+            redirect_slashes=False,
+            lifespan=lifespan,
+        )
+        self._permissions: dict[str, Permission] = {}
+        problems.install(self.app)
+        for question in questions:
+            self._describe(question)
+        self._complete(questions)
+
+    def add(
+        self, method: str, path: str, permission: Permission, endpoint: Endpoint, *, tag: str, **described: Any
+    ) -> None:
+        """Add a route.
+
+        Parameters
+        ----------
+        method, path
+            `GET`, `/api/models/{name}`.
+        permission
+            Asked for at the door, before `endpoint` is called.
+        endpoint
+            As FastAPI takes it; its docstring is its description.
+        tag
+            Chapter of the OpenAPI document.
+        **described
+            More for FastAPI: `response_model`, `openapi_extra`.
+        """
+        self._permissions[path] = permission
+        self.app.add_api_route(path, endpoint, methods=[method], tags=[tag], responses=_PROBLEMS, **described)
+
+    def route_of(self, scope: Scope) -> tuple[str, Permission]:
+        """Return the pattern of the route that will answer, and what it asks of a key."""
+        for route in self.app.routes:
+            if route.matches(scope)[0] is Match.FULL:
+                path = str(getattr(route, "path", UNKNOWN))
+                return path, self._permissions.get(path, Permission.OPEN)
+        return UNKNOWN, Permission.OPEN
+
+    def _describe(self, question: QuestionRoute) -> None:
+        content = {
+            "application/json": {"schema": {"$ref": COMPONENTS.format(model=question.request.__name__)}},
+        }
+
+        async def answered_by_ingress() -> Response:
+            raise AssertionError("Ingress answers this route before FastAPI sees it")
+
+        answered_by_ingress.__doc__ = question.summary
+        self.add(
+            "POST",
+            question.path,
+            question.permission,
+            answered_by_ingress,
+            tag=question.kind,
+            operation_id=question.kind,
+            response_model=question.response,
+            openapi_extra={"requestBody": {"required": True, "content": content}},
+        )
+
+    def _complete(self, questions: Sequence[QuestionRoute]) -> None:
+        """Add to the OpenAPI document what FastAPI does not see, because the bodies are read elsewhere."""
+        made = self.app.openapi
+
+        def openapi() -> dict[str, Any]:
+            if self.app.openapi_schema is None:
+                document = made()
+                schemas = document.setdefault("components", {}).setdefault("schemas", {})
+                schemas.update(openapi_components(COMPONENTS, [each.request for each in questions]))
+            return made()
+
+        self.app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+
+
+def json(content: Any) -> Response:
+    """Return an answer of plain data."""
+    return Response(orjson.dumps(content), media_type="application/json")
+
+
+def add_models(api: Api, service: Service) -> None:
+    """Add the routes about models."""
+
+    async def models() -> Response:
+        """List the served versions with what they need and how good they are."""
+        return json({"models": service.shelf.infos()})
+
+    async def status(name: str) -> Response:
+        """Try each version of a model and tell whether it answers."""
+        return json(await service.status(name))
+
+    read = Permission.READ_MODELS
+    api.add("GET", "/api/models", read, models, tag="models", response_model=ModelList)
+    api.add("GET", "/api/models/{name}/status", read, status, tag="models", response_model=ModelStatus)
+
+
+def add_operations(api: Api, service: Service) -> None:
+    """Add the routes that operators and their tools ask."""
+
+    async def healthz() -> Response:
+        """Tell that the process lives."""
+        return json({"status": "alive"})
+
+    async def readyz() -> Response:
+        """Tell that all models are loaded and answer; 503 otherwise."""
+        await service.check()
+        return json({"status": "ready"})
+
+    async def metrics(_: Request) -> Response:
+        """Return the counters of all replicas in the Prometheus text format."""
+        return Response(await service.scrape(), headers={"content-type": PROMETHEUS_TEXT})
+
+    api.add("GET", "/healthz", Permission.OPEN, healthz, tag="operations", response_model=Health)
+    api.add("GET", "/readyz", Permission.OPEN, readyz, tag="operations", response_model=Health)
+    api.add("GET", "/metrics", Permission.READ_METRICS, metrics, tag="operations")

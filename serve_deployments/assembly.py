@@ -1,0 +1,66 @@
+"""What stands around the computation in a replica: the one place that switches steps on by the spec."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from cluster.monitoring.metrics import Metrics
+from cluster.security.access import Access
+from cluster.security.key_file import KeyFile
+from cluster.security.key_ring import KeyRing
+from serve_deployments.access_step import AccessStep, ModelAccessStep
+from serve_deployments.graph import GraphSpec
+from serve_deployments.ingress import Routes
+from serve_deployments.loading import load_shelf
+from serve_deployments.steps import CallStep, DoorStep
+from serve_deployments.tap import Observer
+
+
+class Assembly:
+    """The parts of a replica that a spec asks for. A part that is off is not in its list and costs nothing.
+
+    To plug in: build the part here from the spec and put it into one of the four lists, in the order that requests
+    meet them.
+
+    Parameters
+    ----------
+    spec
+        Says what is on.
+    metrics
+        Of the replica.
+    """
+
+    def __init__(self, spec: GraphSpec, metrics: Metrics) -> None:
+        self._spec, self._metrics = spec, metrics
+        self.shelf = load_shelf(spec)
+
+    @cached_property
+    def _access(self) -> Access | None:
+        spec = self._spec
+        if spec.keys_file is None:
+            return None
+        return Access(
+            keys=KeyRing(KeyFile(Path(spec.keys_file))), required=spec.key_required, roles=spec.roles_checked
+        )
+
+    @property
+    def door(self) -> Sequence[DoorStep]:
+        """Before every route, the first outermost: audit, access, rate limit."""
+        return [AccessStep(self._access)] if self._access else []
+
+    @property
+    def steps(self) -> Sequence[CallStep]:
+        """Around the computation, the first outermost: access to the model, split, cache, fallback, breaker."""
+        return [ModelAccessStep(self._access)] if self._access else []
+
+    @property
+    def observers(self) -> Sequence[Observer]:
+        """See each answer after the user has it: exposure log, shadow comparison, drift."""
+        return []
+
+    @property
+    def routes(self) -> Sequence[Routes]:
+        """Add further rare routes."""
+        return []

@@ -1,0 +1,80 @@
+"""What each node of a version costs, measured when it is warmed up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, TypeVar
+
+from serve_deployments.servable import Servable
+
+T = TypeVar("T")
+WARM_CALLS = 3
+"""First calls compile, allocate and load: they are made, and not counted."""
+CALLS = 5
+INLINE_MOST_S = 0.010
+"""A pass that takes longer leaves the event loop: health checks and new connections would feel it. A batch takes
+some times the pass of one request, which is what is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeCost:
+    """Seconds a made-up request of one series takes in each node; medians.
+
+    Parameters
+    ----------
+    features_s, members_s, combine_s, describe_s
+        Of the nodes; one a member.
+    """
+
+    features_s: float
+    members_s: tuple[float, ...]
+    combine_s: float
+    describe_s: float
+
+    @property
+    def total_s(self) -> float:
+        """All nodes after another."""
+        return self.features_s + sum(self.members_s) + self.combine_s + self.describe_s
+
+    @property
+    def apart_s(self) -> float:
+        """The same where all members work at once, without the way to them."""
+        return self.total_s - sum(self.members_s) + max(self.members_s)
+
+
+def measure(servable: Servable, clock_s: Callable[[], float] = time.perf_counter) -> NodeCost:
+    """Warm a version up by its probe and time its nodes.
+
+    Parameters
+    ----------
+    servable
+        What is measured; the whole path of a request is run through.
+    clock_s
+        Seconds from any origin.
+    """
+    jobs = [servable.probe()]
+
+    def timed(node: Callable[[], T]) -> tuple[T, float]:
+        took = []
+        for _ in range(WARM_CALLS + CALLS):
+            begun_s = clock_s()
+            made = node()
+            took.append(clock_s() - begun_s)
+        return made, median(took[WARM_CALLS:])
+
+    features, features_s = timed(lambda: servable.prepare(jobs))
+    outputs, members_s = [], []
+    for index in range(len(servable.members)):
+        output, took_s = timed(_member(servable, index, features))
+        outputs.append(output)
+        members_s.append(took_s)
+    combined, combine_s = timed(lambda: servable.combine(outputs))
+    _, describe_s = timed(lambda: servable.describe(jobs, combined))
+    return NodeCost(features_s=features_s, members_s=tuple(members_s), combine_s=combine_s, describe_s=describe_s)
+
+
+def _member(servable: Servable, index: int, features: Any) -> Callable[[], Any]:
+    return lambda: servable.member(index, features)

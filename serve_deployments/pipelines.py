@@ -1,0 +1,131 @@
+"""Where a version's nodes run: all in this process, or its members elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from cluster.monitoring.metrics import Metrics
+from serve_deployments.batch_policy import BatchPolicy
+from serve_deployments.batching import Batched, Batcher
+from serve_deployments.node_cost import INLINE_MOST_S, measure
+from serve_deployments.servable import Servable, compute_each
+
+MemberCall = Callable[[Any], Awaitable[Batched[np.ndarray[Any, Any]]]]
+"""Sends features to a member and returns its output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batching:
+    """Bounds of a node's batches.
+
+    Parameters
+    ----------
+    target_s
+        Latency that sizes and waits are chosen for.
+    max_rows
+        Most rows in a batch.
+    max_waiting
+        Most requests that wait for one.
+    """
+
+    target_s: float
+    max_rows: int
+    max_waiting: int
+
+
+class Pipeline(ABC):
+    """Turns a valid job into its result."""
+
+    @abstractmethod
+    async def run(self, servable: Servable, job: Any) -> Batched[Any]:
+        """Return the job's result, and how many requests shared its batch."""
+
+
+class FusedPipeline(Pipeline):
+    """All nodes in this process; concurrent requests to a version share one pass through all of them.
+
+    A version whose passes take a few milliseconds runs on the event loop, a slower one in a thread: measured when
+    the pipeline is made.
+
+    Parameters
+    ----------
+    servables
+        What is served.
+    executor
+        Threads for slow versions.
+    batching
+        Bounds.
+    metrics
+        Counts why batches were released.
+    """
+
+    def __init__(
+        self, servables: Iterable[Servable], executor: Executor, *, batching: Batching, metrics: Metrics
+    ) -> None:
+        self._executor, self._batching, self._metrics = executor, batching, metrics
+        self._batchers: dict[str, Batcher[Any, Any]] = {}
+        for servable in servables:
+            self.add(servable)
+
+    def add(self, servable: Servable) -> None:
+        """Warm a version up and take it in."""
+        inline = measure(servable).total_s <= INLINE_MOST_S
+        self._batchers[servable.key] = Batcher(
+            partial(compute_each, servable),
+            None if inline else self._executor,
+            BatchPolicy(target_s=self._batching.target_s, max_size=self._batching.max_rows),
+            max_waiting=self._batching.max_waiting,
+            rows=servable.weight,
+            alike=servable.alike,
+            released=partial(self._metrics.released, servable.key),
+        )
+
+    def remove(self, servable: Servable) -> None:
+        """Forget a version; requests inside end as they would have."""
+        self._batchers.pop(servable.key, None)
+
+    async def run(self, servable: Servable, job: Any) -> Batched[Any]:
+        """Return the result from the batch that the job goes into."""
+        return await self._batchers[servable.key].submit(job)
+
+
+class SpreadPipeline(Pipeline):
+    """Features, combination and description in this process, each member in a deployment of its own.
+
+    What stays costs less than the way to another process (2 to 4 ms a hop); only what is worth scaling on its own,
+    or needs other hardware, travels.
+
+    Parameters
+    ----------
+    members
+        Version key -> one call for each member, in order.
+    executor
+        Threads for the nodes that stay.
+    """
+
+    def __init__(self, members: Mapping[str, Sequence[MemberCall]], executor: Executor) -> None:
+        self._members, self._executor = members, executor
+
+    async def run(self, servable: Servable, job: Any) -> Batched[Any]:
+        """Return the result of the members' outputs, combined."""
+        loop = asyncio.get_running_loop()
+        features = await loop.run_in_executor(self._executor, servable.prepare, [job])
+        calls = self._members[servable.key]
+        answers = await asyncio.gather(*(call(features) for call in calls))
+        outputs = [answer.value for answer in answers]
+        result = await loop.run_in_executor(self._executor, _finish, servable, job, outputs)
+        if isinstance(result, Exception):
+            raise result
+        return Batched(result, max(answer.requests for answer in answers))
+
+
+def _finish(servable: Servable, job: Any, outputs: Sequence[np.ndarray[Any, Any]]) -> Any:
+    return servable.describe([job], servable.combine(outputs))[0]

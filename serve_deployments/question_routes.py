@@ -1,0 +1,55 @@
+"""The routes that models answer: one line a kind of question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.security.roles import Permission
+from serve_deployments.handlers.forecast import ForecastModel
+from serve_deployments.schemas import ForecastRequest, ForecastResponse, Wire, read_request
+
+FORECAST_PATH = "/v1/emissions/forecast"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionRoute:
+    """A POST route whose body is a question to a model.
+
+    Parameters
+    ----------
+    path
+        Without parameters.
+    kind
+        Of the servables that answer.
+    permission
+        What a key needs.
+    read
+        JSON value -> typed question, with the attributes `model` and `version`; raises UnreadableError.
+    request, response
+        Their schemas, for the OpenAPI document.
+    summary
+        One sentence of the OpenAPI document.
+    """
+
+    path: str
+    kind: str
+    permission: Permission
+    read: Callable[[Any], Any]
+    request: type[Wire]
+    response: type[Wire]
+    summary: str
+
+
+QUESTIONS: tuple[QuestionRoute, ...] = (
+    QuestionRoute(
+        path=FORECAST_PATH,
+        kind=ForecastModel.kind,
+        permission=Permission.FORECAST,
+        read=read_request,
+        request=ForecastRequest,
+        response=ForecastResponse,
+        summary="Forecast each series of the request, with intervals.",
+    ),
+)
