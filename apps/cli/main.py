@@ -11,6 +11,7 @@ from apps.cli import (
     anomalies,
     ask,
     audit,
+    batch,
     certificates,
     demo,
     experiments,
@@ -23,6 +24,7 @@ from apps.cli import (
     prepare,
     selection,
     training,
+    tuning,
 )
 from apps.cli.output import exit_code, print_error
 from cluster.errors import HeliotropeError
@@ -38,7 +40,7 @@ app.command()(demo.demo)
 app.command()(platform.up)
 app.command()(prepare.prepare)
 app.command()(training.train)
-app.command()(training.tune)
+app.command()(tuning.tune)
 app.command()(selection.select)
 app.command()(platform.serve)
 app.command()(predict.predict)
@@ -49,6 +51,7 @@ app.command()(platform.health)
 app.command()(platform.metrics)
 app.add_typer(operations.app, name="operations")
 app.add_typer(anomalies.app, name="anomalies")
+app.add_typer(batch.app, name="batch")
 app.add_typer(models.app, name="models")
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(jobs.app, name="jobs")
