@@ -1,12 +1,12 @@
 """What a budget of false alarms brings on the public NAB series: alarms outside the labels, windows found.
 
-The first half of a series is its history, the rest is judged row by row. Either the first 30 % teach a detector
-and the next 20 % set the threshold's level (`apart`); or the whole history does both, each half's scores by a
-detector that was taught by the other (`crossed`; `apps.anomaly` does so with quarters in place of halves, which
-was not measured here). Outside the labelled windows an alarm is taken for false. A window is found when a strange
-row lies in it. The delay runs from the window's first judged row to the first strange one; the scores are those
-of a table, in which pieces see half their rows ahead, or all of them (`kmeans`), which a stream would have to
-wait for. A series that a detector or a threshold refuses raises no alarms.
+The first half of a series is its history, the rest is judged row by row. Either the whole history teaches a
+detector and sets the level, as `heliotrope anomalies` and alarm models do (`crossed`: each quarter's scores by a
+detector that was taught by the others, the budget's gap half a piece); or the first 30 % teach and the next 20 %
+set the level (`apart`, the gap an hour). Outside the labelled windows an alarm is taken for false. A window is
+found when a strange row lies in it. The delay runs from the window's first judged row to the first strange one;
+the scores are those of a table, in which pieces see half their rows ahead, or all of them (`kmeans`), which a
+stream would have to wait for. A series that a detector or a threshold refuses raises no alarms.
 
 NAB's windows are known to be wrong in part, so that some alarms beside them are right, and some windows cannot be
 found. The judged months are few: the default budget allows some fourteen alarms in all, and a detector that keeps
@@ -36,15 +36,14 @@ from benchmarks.measure import Benchmark, Pair
 from benchmarks.nab_series import public_folder_has
 from benchmarks.public_data import public_file
 from cluster.errors import UserError
-from training.core.component import build
+from training.alarms.recipe import AlarmRecipe
+from training.alarms.scorer import FOLDS, make, own_scale, scale_of
 from training.core.detector import Detector
-from training.core.detector_input import read_table
 from training.core.panel import Panel
 from training.core.schema import Column, Schema
 from training.core.validation import ID, TIME
 from training.core.windows import Floats
-from training.detectors import DETECTORS
-from training.detectors.ensemble import MEMBERS, OF_ROWS, DetectorEnsemble
+from training.detectors.ensemble import MEMBERS, OF_ROWS
 from training.evaluation.alarm_budget import Budget, Flags, runs
 from training.evaluation.held_out import held_out_scores
 from training.evaluation.member_tails import MemberTails
@@ -54,6 +53,7 @@ TAUGHT, LATE = 0.3, 0.5
 BUDGETS = (1.0, 8.0)
 """Alarms per series per month: the default, and about two a week."""
 METHODS = ("adaptive", "peaks", "sigma")
+"""Of which the last two are measured with the level apart, at the default budget alone."""
 DETECTED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "ensemble": ("ensemble", {}),
     "ensemble_of_equals": ("ensemble", {"weighting": "equal"}),
@@ -140,14 +140,17 @@ class Setting:
     def __str__(self) -> str:
         return f"{self.level}, {self.method}, {self.alarms:g} a month"
 
-    def budget(self, file: Recorded) -> Budget:
+    def budget(self, file: Recorded, detector: Detector) -> Budget:
         """Return the budget for a file's rows."""
-        return Budget(step_s=file.step_s, alarms_per_series_per_month=self.alarms)
+        if self.level == "apart":
+            return Budget(step_s=file.step_s, alarms_per_series_per_month=self.alarms)
+        recipe = AlarmRecipe(alarms_per_month=self.alarms)
+        return recipe.budget(detector, step_s=file.step_s, series=file.name)
 
 
 SETTINGS = (
-    *(Setting("apart", method, alarms) for method in METHODS for alarms in BUDGETS),
     *(Setting("crossed", METHODS[0], alarms) for alarms in BUDGETS),
+    *(Setting("apart", method, BUDGETS[0]) for method in METHODS),
 )
 
 
@@ -197,33 +200,26 @@ def _read(file: str, windows: Sequence[tuple[str, str]]) -> Recorded:
     return Recorded(folder=folder, name=name, panel=Panel(frame, schema), step_s=step_s, windows=ranges)
 
 
-def read(detector: Detector, panel: Panel) -> Floats:
-    """Return (M, R) scores of one series' rows: of an ensemble each member's own, else the detector's."""
-    if not isinstance(detector, DetectorEnsemble):
-        return detector.score(panel).of(panel.series[0])[None]
-    return detector.member_scores(detector.state_of(panel.series[0]), read_table(panel, detector.columns))
-
-
 def scored(file: Recorded, name: str, level: str) -> tuple[Detector, Floats, Floats]:
     """Return a fitted detector, (M, K) scores that set the level, and (M, R) those of the judged rows."""
     kind, params = DETECTED[name]
-    schema, last = file.panel.schema, file.taught if level == "apart" else file.late
-    detector = build(DETECTORS, kind, params).fit(Panel(file.panel.frame.iloc[:last], schema))
-    scores = read(detector, file.panel)
+    last = file.taught if level == "apart" else file.late
+    history = Panel(file.panel.frame.iloc[:last], file.panel.schema)
+    detector = make(kind, params).fit(history)
+    scores = detector.score_members(file.panel)
     if level == "apart":
         return detector, scores[:, file.taught : file.late], scores[:, file.late :]
-    history = Panel(file.panel.frame.iloc[: file.late], schema)
-    known = held_out_scores(lambda: build(DETECTORS, kind, params), history, read)
-    return detector, known, scores[:, file.late :]
+    middle, unit = scale_of(detector.score_members(history))
+    known = held_out_scores(lambda: make(kind, params), history, own_scale, folds=FOLDS)
+    return detector, known, (scores[:, file.late :] - middle[:, None]) / unit[:, None]
 
 
 def together(detector: Detector, series: str, known: Floats, new: Floats, budget: Budget) -> tuple[Floats, Floats]:
     """Return (K,) and (R,) scores: an ensemble's members are put on one scale by tails of the known ones."""
-    if not isinstance(detector, DetectorEnsemble):
+    if len(known) == 1:
         return known[0], new[0]
-    names = [str(member["name"]) for member in detector.members]
-    weights = np.asarray(detector.state_of(series)["weights"])
-    tails = MemberTails.fit(names, known, weights, budget)
+    names = detector.member_names
+    tails = MemberTails.fit(names, known, detector.member_weights(series), budget)
     return tails.mean(tails.surprises(names, known)), tails.mean(tails.surprises(names, new))
 
 
@@ -255,7 +251,7 @@ def judged(file: Recorded, name: str) -> dict[Setting, Outcome]:
 
 
 def _judged(file: Recorded, detector: Detector, known: Floats, new: Floats, setting: Setting) -> Outcome:
-    budget = setting.budget(file)
+    budget = setting.budget(file, detector)
     try:
         before, after = together(detector, file.name, known, new, budget)
         return outcome(file, strange(before, after, setting.method, budget), budget)
@@ -265,7 +261,8 @@ def _judged(file: Recorded, detector: Detector, known: Floats, new: Floats, sett
 
 def quiet(file: Recorded, setting: Setting, why: UserError) -> Outcome:
     """Return the outcome of a series that was refused."""
-    return outcome(file, np.zeros(len(file.panel) - file.late, dtype=bool), setting.budget(file), why.message)
+    budget = Budget(step_s=file.step_s, alarms_per_series_per_month=setting.alarms)
+    return outcome(file, np.zeros(len(file.panel) - file.late, dtype=bool), budget, why.message)
 
 
 def outcome(file: Recorded, found: Flags, budget: Budget, silent: str | None = None) -> Outcome:

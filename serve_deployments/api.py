@@ -101,7 +101,7 @@ class Api:
             question.permission,
             answered_by_ingress,
             tag=question.kind,
-            operation_id=question.kind,
+            operation_id=question.path.rpartition("/")[2],
             response_model=question.response,
             openapi_extra={"requestBody": {"required": True, "content": content}},
         )

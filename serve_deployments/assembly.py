@@ -11,6 +11,7 @@ from cluster.security.access import Access
 from cluster.security.key_file import KeyFile
 from cluster.security.key_ring import KeyRing
 from serve_deployments.access_step import AccessStep, ModelAccessStep
+from serve_deployments.anomalies.connection import StreamLimits, Streams, stream_routes
 from serve_deployments.graph import GraphSpec
 from serve_deployments.ingress import Routes
 from serve_deployments.loading import load_shelf
@@ -63,4 +64,4 @@ class Assembly:
     @property
     def routes(self) -> Sequence[Routes]:
         """Add further rare routes."""
-        return []
+        return [stream_routes(Streams(StreamLimits()), self._access)]

@@ -106,6 +106,8 @@ class GraphSpec:
         API keys; None switches authentication off.
     key_required, roles_checked
         Refuse requests without a key; check roles.
+    events_url
+        Storage with past anomalies and what came of them; None knows none.
     """
 
     application: str = "heliotrope"
@@ -125,6 +127,7 @@ class GraphSpec:
     keys_file: str | None = None
     key_required: bool = False
     roles_checked: bool = False
+    events_url: str | None = None
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -170,6 +173,7 @@ class GraphSpec:
             keys_file=str(settings.api_keys_file) if settings.enable_authentication else None,
             key_required=settings.api_key_required,
             roles_checked=settings.enable_authorization,
+            events_url=settings.storage_url,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -7,6 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.security.roles import Permission
+from serve_deployments.anomalies.schemas import (
+    DetectRequest,
+    DetectResponse,
+    ExplainRequest,
+    ExplainResponse,
+    read_detect,
+    read_explain,
+)
+from serve_deployments.anomalies.servable import AlarmServable
 from serve_deployments.handlers.forecast import ForecastModel
 from serve_deployments.schemas import ForecastRequest, ForecastResponse, Wire, read_request
 
@@ -51,5 +60,23 @@ QUESTIONS: tuple[QuestionRoute, ...] = (
         request=ForecastRequest,
         response=ForecastResponse,
         summary="Forecast each series of the request, with intervals.",
+    ),
+    QuestionRoute(
+        path="/v1/anomalies/detect",
+        kind=AlarmServable.kind,
+        permission=Permission.DETECT,
+        read=read_detect,
+        request=DetectRequest,
+        response=DetectResponse,
+        summary="Score each row, and tell the events that are strange within the model's budget of false alarms.",
+    ),
+    QuestionRoute(
+        path="/v1/anomalies/explain",
+        kind=AlarmServable.kind,
+        permission=Permission.EXPLAIN,
+        read=read_explain,
+        request=ExplainRequest,
+        response=ExplainResponse,
+        summary="Tell why events are what they are, what would have been normal, and what to do.",
     ),
 )

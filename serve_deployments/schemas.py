@@ -138,6 +138,9 @@ class ModelInfo(Wire):
     known: list[str] = Field(description="columns that each series' `future` must hold")
     members: list[str]
     metrics: dict[str, float]
+    kind: str = Field(default="forecast", description="what it answers")
+    series: list[str] | None = Field(default=None, description="of an alarm model: those that it can judge")
+    online: bool | None = Field(default=None, description="of an alarm model: whether streams can be judged")
 
 
 class ModelList(Wire):

@@ -14,6 +14,7 @@ from cluster.errors import GateRefused
 from cluster.registry.registry import Registry
 from cluster.registry.revision import code_revision
 from cluster.registry.version import Lineage, ModelVersion, Stage
+from serve_deployments.anomalies.servable import AlarmServable
 from training.alarms.alarm_model import AlarmModel
 from training.alarms.judged import JudgedSeries
 from training.alarms.series_alarms import Telling, panel_of
@@ -178,7 +179,7 @@ def register(judged: Judged, registry: Registry, *, name: str, owner: str, becau
             ),
             metrics={key: float(value) for key, value in evaluation.items()},
             owner=owner,
-            evidence={"evaluation": evaluation},
+            evidence={"evaluation": evaluation, "kind": AlarmServable.kind},
         )
     evidence = {"evaluation": evaluation, "approval": {"by": owner} | approval}
     return registry.promote(version.name, version.version, Stage.PRODUCTION, evidence)

@@ -31,6 +31,7 @@ def graph_of_production(registry: Registry, settings: Settings) -> GraphSpec:
 
 def served_model(version: ModelVersion) -> ServedModel:
     """Return the graph's view of a registered version."""
+    kind = str(version.evidence.get("kind", "forecast"))
     return ServedModel(
-        name=version.name, version=str(version.version), uri=version.uri, metrics=dict(version.metrics)
+        name=version.name, version=str(version.version), uri=version.uri, kind=kind, metrics=dict(version.metrics)
     )

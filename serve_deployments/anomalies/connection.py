@@ -9,18 +9,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from starlette.responses import Response
+from fastapi import Request
+from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from cluster.errors import HeliotropeError, PayloadTooLargeError, TransientError
+from cluster.errors import HeliotropeError, PayloadTooLargeError, SignatureMismatch, TransientError
+from cluster.security.access import Access
+from cluster.security.roles import Permission
 from serve_deployments import problems
 from serve_deployments.anomalies.lines import Lines
-from serve_deployments.anomalies.schemas import read_row
+from serve_deployments.anomalies.schemas import StreamRow, read_row
+from serve_deployments.anomalies.servable import AlarmServable
 from serve_deployments.anomalies.stream import AlarmStream
+from serve_deployments.api import Api
 from serve_deployments.handlers import body
 from serve_deployments.schemas import UnreadableError
+from serve_deployments.service import Service
 
 MEDIA_TYPE = "application/x-ndjson"
+STREAM_PATH = "/v1/anomalies/stream"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,5 +159,31 @@ class StreamAnswer(Response):
         return orjson.dumps({"row": self._row, "error": document}) + b"\n"
 
 
-OpenStream = Callable[[str, str | None], AlarmStream]
-"""Model and version -> a new stream."""
+def stream_routes(streams: Streams, access: Access | None) -> Callable[[Api, Service], None]:
+    """Return what adds the route to an application.
+
+    Parameters
+    ----------
+    streams
+        Of the replica.
+    access
+        Says which models a key is for; None where authentication is off.
+    """
+
+    def add(api: Api, service: Service) -> None:
+        async def stream(request: Request, model: str, version: str | None = None) -> Response:
+            """Answer each row of a body of JSON lines (`StreamRow`) with a line of its own, as the rows come."""
+            visit = request.scope["state"]["visit"]
+            servable = service.shelf.pick(model, version, AlarmServable.kind)
+            if access is not None:
+                access.enter_model(visit.identity, servable.name)
+            if not isinstance(servable, AlarmServable):
+                raise SignatureMismatch(f"model '{model}' is served as '{servable.kind}' and cannot judge a stream")
+            judge = AlarmStream(servable.model, servable.memory)
+            return StreamAnswer(judge, streams, visit.request_id)
+
+        content = {MEDIA_TYPE: {"schema": StreamRow.model_json_schema()}}
+        described = {"requestBody": {"required": True, "content": content}}
+        api.add("POST", STREAM_PATH, Permission.DETECT, stream, tag=AlarmServable.kind, openapi_extra=described)
+
+    return add

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, FailFast, Field, ValidationError
 
 from serve_deployments.schemas import (
     MAX_COLUMNS,
@@ -15,8 +15,10 @@ from serve_deployments.schemas import (
     ModelRef,
     Name,
     UnreadableError,
+    Wire,
 )
 
+W = TypeVar("W", bound=Wire)
 MAX_WINDOWS = 64
 MAX_TEXT = 500
 ColumnName = Annotated[str, Field(max_length=MAX_NAME)]
@@ -36,11 +38,7 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class WatchedSeries(_Wire):
+class WatchedSeries(Wire):
     """Rows of one series, column by column."""
 
     series_id: Name
@@ -54,7 +52,7 @@ class WatchedSeries(_Wire):
     )
 
 
-class MaintenanceWindow(_Wire):
+class MaintenanceWindow(Wire):
     """A time in which nobody is told of events."""
 
     series: Name = Field(description="id, or a pattern with * and ?")
@@ -63,7 +61,7 @@ class MaintenanceWindow(_Wire):
     reason: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 
 
-class DetectRequest(_Wire):
+class DetectRequest(Wire):
     """Ask which rows of some series are strange."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
@@ -74,7 +72,7 @@ class DetectRequest(_Wire):
     since: Instant | None = Field(
         default=None, description="rows before this time lead in and are not judged; all are judged where left out"
     )
-    maintenance: Annotated[list[MaintenanceWindow], Field(max_length=MAX_WINDOWS)] = []
+    maintenance: list[MaintenanceWindow] = Field(default_factory=list, max_length=MAX_WINDOWS)
 
 
 class ExplainRequest(DetectRequest):
@@ -83,7 +81,7 @@ class ExplainRequest(DetectRequest):
     event: Name | None = Field(default=None, description="an event's id; all events where left out")
 
 
-class StreamRow(_Wire):
+class StreamRow(Wire):
     """One row of one series; one line of a stream."""
 
     series_id: Name
@@ -91,7 +89,7 @@ class StreamRow(_Wire):
     values: dict[ColumnName, float | None] = Field(min_length=1, max_length=MAX_COLUMNS)
 
 
-class EventInfo(_Wire):
+class EventInfo(Wire):
     """Rows that are strange together."""
 
     event: str = Field(description="the same for the same series and start")
@@ -112,7 +110,7 @@ class EventInfo(_Wire):
     status_reason: str
 
 
-class SeriesScores(_Wire):
+class SeriesScores(Wire):
     """The judged rows of one series, and their events."""
 
     series_id: str
@@ -126,7 +124,7 @@ class SeriesScores(_Wire):
     events: list[EventInfo]
 
 
-class DetectResponse(_Wire):
+class DetectResponse(Wire):
     """What is strange."""
 
     request_id: str
@@ -135,7 +133,7 @@ class DetectResponse(_Wire):
     series: list[SeriesScores]
 
 
-class FactorInfo(_Wire):
+class FactorInfo(Wire):
     """One column's part in an event."""
 
     column: str
@@ -149,7 +147,7 @@ class FactorInfo(_Wire):
     sentence: str
 
 
-class ImpactInfo(_Wire):
+class ImpactInfo(Wire):
     """What an event amounts to."""
 
     column: str
@@ -159,14 +157,14 @@ class ImpactInfo(_Wire):
     basis: str
 
 
-class ActionInfo(_Wire):
+class ActionInfo(Wire):
     """What to do, and the rule that says so."""
 
     text: str
     rule: str
 
 
-class SimilarInfo(_Wire):
+class SimilarInfo(Wire):
     """A past event and what came of it."""
 
     event: str
@@ -187,7 +185,7 @@ class ExplainedEvent(EventInfo):
     impacts: list[ImpactInfo]
 
 
-class ExplainResponse(_Wire):
+class ExplainResponse(Wire):
     """Why events are what they are, the most severe alarms first."""
 
     request_id: str
@@ -196,12 +194,23 @@ class ExplainResponse(_Wire):
     events: list[ExplainedEvent]
 
 
-_ROW = TypeAdapter(StreamRow)
+def read_detect(value: Any) -> DetectRequest:
+    """Return the request that a JSON value holds; raise UnreadableError."""
+    return _read(DetectRequest, value)
+
+
+def read_explain(value: Any) -> ExplainRequest:
+    """Return the request that a JSON value holds; raise UnreadableError."""
+    return _read(ExplainRequest, value)
 
 
 def read_row(value: Any) -> StreamRow:
     """Return the stream's row that a JSON value holds; raise UnreadableError."""
+    return _read(StreamRow, value)
+
+
+def _read(kind: type[W], value: Any) -> W:
     try:
-        return _ROW.validate_python(value)
+        return kind.model_validate(value)
     except ValidationError as error:
         raise UnreadableError(list(error.errors(include_url=False))) from error

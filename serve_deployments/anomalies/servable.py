@@ -27,6 +27,9 @@ from training.core.schema import Schema
 from training.core.validation import ID, TIME
 from training.core.windows import Floats, Windows
 
+PROBE_ROWS = 2_000
+"""A window of some weeks: what one pass costs is told by windows like those that are sent."""
+
 
 @dataclass(frozen=True)
 class Features:
@@ -112,8 +115,8 @@ class AlarmServable(Servable):
         return validate(question, self.model)
 
     def weight(self, job: DetectJob) -> int:
-        """Return how many rows are scored."""
-        return job.rows
+        """Return how many series are judged."""
+        return len(job.windows)
 
     def prepare(self, jobs: Sequence[DetectJob]) -> Features:
         """Return the watched columns of all windows."""
@@ -160,7 +163,7 @@ class AlarmServable(Servable):
         """Return rows of the first series that are as usual, right after those that taught it."""
         fitted = self._first
         usual, start = fitted.usual, pd.Timestamp(fitted.learned_to)
-        steps = pd.to_timedelta((np.arange(fitted.need) + 1) * usual.step_s, unit="s")
+        steps = pd.to_timedelta((np.arange(max(fitted.need, PROBE_ROWS)) + 1) * usual.step_s, unit="s")
         times = (start + steps).to_numpy().astype("datetime64[ns]")
         empty = np.full((len(times), len(usual.names)), np.nan)
         values = usual.gone_on(empty, times, slice(0, len(times)))
@@ -190,7 +193,6 @@ class AlarmServable(Servable):
             "metrics": {name: value for name, value in self.metrics.items() if np.isfinite(value)},
             "series": list(model.series),
             "online": model.online,
-            "alarms_per_series_per_month": model.alarms_per_month,
         }
 
 

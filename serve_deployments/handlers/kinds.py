@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from cluster.errors import UnknownNameError
+from serve_deployments.anomalies.servable import AlarmServable
 from serve_deployments.handlers.forecast import ForecastModel
 from serve_deployments.servable import Servable
+from training.alarms.alarm_model import ALARM_MODELS
 from training.core.artifact import load_artifact
 from training.core.catalog import Catalog
 from training.core.schema import Schema
@@ -34,6 +36,7 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     ForecastModel.kind: Kind(catalog=MODELS, wrap=ForecastModel.of),
+    AlarmServable.kind: Kind(catalog=ALARM_MODELS, wrap=AlarmServable.of),
 }
 
 

@@ -98,7 +98,7 @@ class Scorer:
         detector = make().fit(panel)
         middle, unit = scale_of(detector.score_members(panel))
         plain = cls(series=panel.series[0], detector=detector, middle=middle, unit=unit)
-        known = held_out_scores(make, panel, _own_scale, folds=FOLDS)
+        known = held_out_scores(make, panel, own_scale, folds=FOLDS)
         scorer = plain._with_tails(known, budget_of(detector)) if len(middle) > 1 else plain
         return scorer, scorer.on_scale(known)
 
@@ -196,7 +196,7 @@ def scale_of(raw: Floats) -> tuple[Floats, Floats]:
     return middle, np.maximum(unit, LEAST_UNIT)
 
 
-def _own_scale(detector: Detector, panel: Panel) -> Floats:
+def own_scale(detector: Detector, panel: Panel) -> Floats:
     """Return (M, R) scores in the detector's own units: the scale hangs on the rows that it was fitted on."""
     raw = detector.score_members(panel)
     middle, unit = scale_of(raw)
