@@ -16,7 +16,7 @@ from cluster.errors import GateRefused, PermanentError, UserError
 from cluster.settings import Settings
 
 if TYPE_CHECKING:
-    from apps.client import Client
+    from apps.client.client import Client
     from apps.emissions.replay import Replay
     from apps.platform import Platform
     from training.core.panel import Panel
@@ -90,7 +90,7 @@ def _try_the_hard_one(platform: Platform, bars: Bars, panel: Panel, member: dict
 
 
 def _forecast(platform: Platform, bars: Bars, plot: Path) -> None:
-    from apps.client import Client
+    from apps.client.client import Client
     from apps.emissions.replay import Replay
     from apps.pipelines.recipe import default_recipe
     from training.core.splits import chronological_split

@@ -9,7 +9,8 @@ from typing import Any
 import typer
 
 from apps.cli.output import JsonOption, console, print_json, print_pairs, print_rows
-from apps.client import API_KEY_VARIABLE, Client
+from apps.client.client import Client
+from apps.client.connection import API_KEY_VARIABLE
 from apps.running import Running, find_running, require_running
 from cluster.errors import TransientError
 from cluster.settings import Settings
@@ -107,7 +108,12 @@ def _client(endpoint: str | None) -> Client:
         endpoint = require_running(settings).endpoint
         if not endpoint:
             raise TransientError("the platform is up, but serves nothing yet: run `heliotrope serve`")
-    return Client(endpoint, api_key=os.environ.get(API_KEY_VARIABLE), timeout_s=settings.request_timeout_s)
+    return Client(
+        endpoint,
+        api_key=os.environ.get(API_KEY_VARIABLE),
+        timeout_s=settings.request_timeout_s,
+        ca_file=settings.ca_file,
+    )
 
 
 def _served(running: Running | None) -> list[dict[str, Any]]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from apps.cli.output import JsonOption, console, print_json, print_rows
 from cluster.settings import Settings
+
+if TYPE_CHECKING:
+    from apps.client.results import TargetForecast
 
 
 def predict(
@@ -24,7 +27,8 @@ def predict(
     as_json: bool = JsonOption,
 ) -> None:
     """Forecast what follows the last rows of a file, over HTTP."""
-    from apps.client import API_KEY_VARIABLE, Client
+    from apps.client.client import Client
+    from apps.client.connection import API_KEY_VARIABLE
     from apps.pipelines.source import load_history
     from apps.running import require_running
 
@@ -33,35 +37,30 @@ def predict(
         endpoint or require_running(settings).endpoint,
         api_key=os.environ.get(API_KEY_VARIABLE),
         timeout_s=settings.request_timeout_s,
+        ca_file=settings.ca_file,
     ) as client:
         served = client.model(model, version)
         history = load_history(source, served.schema, rows=served.context, timestamp=timestamp, series=series)
         answer = client.forecast(model, history, version=version, horizon=horizon)
     if output:
-        import pandas as pd
-
-        pd.DataFrame(
-            {"series_id": forecast["series_id"], "target": forecast["target"], "unit": forecast["unit"]} | row
-            for forecast in answer["forecasts"]
-            for row in step_rows(forecast)
-        ).to_csv(output, index=False)
+        answer.to_frame().to_csv(output, index=False)
     if as_json:
-        print_json(answer)
+        print_json(answer.raw)
         return
-    for forecast in answer["forecasts"]:
+    for forecast in answer.forecasts:
         title = (
-            f"{forecast['series_id']}: {forecast['target']} in {forecast['unit']}, "
-            f"{answer['interval_level']:.0%} interval, by {answer['model']['name']} {answer['model']['version']}"
+            f"{forecast.series_id}: {forecast.target} in {forecast.unit}, "
+            f"{answer.interval_level:.0%} interval, by {answer.model} {answer.version}"
         )
         print_rows(step_rows(forecast), title=title, empty="Nothing to forecast.")
     if output:
         console.print(f"Written to {output}")
 
 
-def step_rows(forecast: dict[str, Any]) -> list[dict[str, Any]]:
+def step_rows(forecast: TargetForecast) -> list[dict[str, Any]]:
     """Return a row for each step of one series and target."""
     names = ("prediction", "lower", "upper", "confidence")
     return [
-        {"time": step["timestamp"].replace("T", " ")} | {name: step[name] for name in names}
-        for step in forecast["steps"]
+        {"time": step.timestamp.replace("T", " ")} | {name: getattr(step, name) for name in names}
+        for step in forecast.steps
     ]

@@ -10,7 +10,8 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from apps.client import Client, ServedInfo
+from apps.client.client import Client
+from apps.client.results import ServedInfo
 from training.core.metrics import coverage, wape
 from training.core.panel import Panel
 from training.core.validation import TIME
@@ -158,7 +159,7 @@ class Replay:
 def _ask(panel: Panel, end: int, served: ServedInfo, client: Client) -> ServedForecast:
     history = Panel(panel.frame.iloc[end - served.context : end], served.schema)
     answer = client.forecast(served.name, history, version=served.version)
-    steps = pd.DataFrame(answer["forecasts"][0]["steps"])
+    steps = answer.to_frame()
     steps["timestamp"] = pd.to_datetime(steps["timestamp"])
     values = panel.frame[served.schema.target_names[0]].to_numpy()
     return ServedForecast(
@@ -166,5 +167,5 @@ def _ask(panel: Panel, end: int, served: ServedInfo, client: Client) -> ServedFo
         steps=steps,
         actual=values[end : end + len(steps)],
         naive=np.resize(values[end - panel.schema.season_length : end], len(steps)),
-        interval_level=answer["interval_level"],
+        interval_level=answer.interval_level,
     )

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from apps.client import Client
+from apps.client.client import Client
 from apps.emissions.replay import Replay
 from apps.pipelines.line import Line
 from apps.pipelines.progress import Silent

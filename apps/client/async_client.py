@@ -1,0 +1,101 @@
+"""The API as Python calls that are awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from apps.client.calls import Ask, Call, Calls, Outcome
+from apps.client.connection import Connection
+from apps.client.results import ForecastResult, ServedInfo
+from apps.client.retry import Retries, RetryPolicy
+from training.core.panel import Panel
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """`Client`, awaited: the same calls, parameters, retries and errors; used in an `async with` block.
+
+    Parameters
+    ----------
+    endpoint, api_key, timeout_s, ca_file, retry, transport, sleep
+        See `Client`.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 30.0,
+        ca_file: Path | None = None,
+        retry: RetryPolicy | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        connection = Connection(endpoint=endpoint, api_key=api_key, timeout_s=timeout_s, ca_file=ca_file)
+        self._calls = Calls(endpoint, Retries(retry or RetryPolicy()))
+        self._http = httpx.AsyncClient(**connection.options(), transport=transport)
+        self._sleep = sleep
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def get(self, path: str) -> httpx.Response:
+        """Return the response to a GET, or raise what its problem document says."""
+        return await self._run(self._calls.get(path))
+
+    async def models(self) -> list[ServedInfo]:
+        """Return what is served."""
+        return await self._run(self._calls.models())
+
+    async def model(self, name: str, version: str | None = None) -> ServedInfo:
+        """Return what is served under `name`; raise UnknownNameError with the served names."""
+        return await self._run(self._calls.model(name, version))
+
+    async def forecast(
+        self,
+        model: str,
+        history: Panel | Sequence[Mapping[str, Any]],
+        *,
+        version: str | None = None,
+        horizon: int | None = None,
+        levels: Sequence[float] | None = None,
+    ) -> ForecastResult:
+        """Return the forecast of each series in `history`, a Panel or the API's columnar JSON."""
+        return await self._run(self._calls.forecast(model, history, version, horizon, levels))
+
+    async def _run(self, call: Call[T]) -> T:
+        outcome: Outcome = None
+        while True:
+            try:
+                wanted = call.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if isinstance(wanted, Ask):
+                outcome = await self._send(wanted)
+            else:
+                await self._sleep(wanted.delay_s)
+                outcome = None
+
+    async def _send(self, ask: Ask) -> Outcome:
+        try:
+            return await self._http.request(ask.method, ask.path, json=ask.json)
+        except httpx.TransportError as error:
+            return error

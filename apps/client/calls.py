@@ -1,0 +1,139 @@
+"""What a client asks, how it reads the answers, and when it asks again: without any input or output.
+
+A call is a generator. It yields what it wants done, an `Ask` or a `Wait`, is sent the outcome, and returns the
+result. The two clients only do what is wanted, one by blocking and one by awaiting, so that they cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx
+
+from apps.client.faults import error_of
+from apps.client.results import ForecastResult, ServedInfo
+from apps.client.retry import Retries
+from cluster.errors import UnknownNameError
+from training.core.panel import Panel
+from training.core.validation import ID, TIME
+
+FORECAST_PATH = "/v1/emissions/forecast"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """A request to send.
+
+    Parameters
+    ----------
+    method, path
+        As HTTP has them.
+    json
+        Body; none where None.
+    repeatable
+        Whether a second time does no harm: it reads, or computes and changes nothing.
+    """
+
+    method: str
+    path: str
+    json: Mapping[str, Any] | None = None
+    repeatable: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    """Seconds to let pass."""
+
+    delay_s: float
+
+
+Outcome = httpx.Response | httpx.TransportError | None
+"""Of an Ask: an answer, or why there is none; of a Wait: None."""
+Call = Generator[Ask | Wait, Outcome, T]
+
+
+def answered(ask: Ask, retries: Retries, endpoint: str) -> Call[httpx.Response]:
+    """Ask until there is an answer or no more hope; raise what the last outcome says."""
+    retries.budget.earn()
+    tries, waited_s = 0, 0.0
+    while True:
+        outcome = yield ask
+        if outcome is None:
+            raise TypeError("an Ask is answered with a response or a transport error")
+        if isinstance(outcome, httpx.Response) and not outcome.is_error:
+            return outcome
+        tries += 1
+        # What never reached a server may always be repeated.
+        safe = ask.repeatable or isinstance(outcome, httpx.ConnectError | httpx.ConnectTimeout)
+        delay_s = retries.delay_s(tries, outcome, waited_s) if safe else None
+        if delay_s is None:
+            error = error_of(outcome, endpoint)
+            raise error from (outcome if isinstance(outcome, Exception) else None)
+        yield Wait(delay_s=delay_s)
+        waited_s += delay_s
+
+
+class Calls:
+    """The calls of one client.
+
+    Parameters
+    ----------
+    endpoint
+        Base URL, for messages.
+    retries
+        When to ask again.
+    """
+
+    def __init__(self, endpoint: str, retries: Retries) -> None:
+        self._endpoint, self._retries = endpoint, retries
+
+    def get(self, path: str) -> Call[httpx.Response]:
+        """Read a path."""
+        return (yield from self._answered(Ask(method="GET", path=path)))
+
+    def models(self) -> Call[list[ServedInfo]]:
+        """List what is served."""
+        response = yield from self.get("/api/models")
+        return [ServedInfo.from_json(info) for info in response.json()["models"]]
+
+    def model(self, name: str, version: str | None) -> Call[ServedInfo]:
+        """Find a served version; the first of its name where none is asked for."""
+        infos = yield from self.models()
+        found = [info for info in infos if info.name == name and version in (None, info.version)]
+        if not found:
+            raise UnknownNameError.of("served model", name, {f"{info.name} {info.version}" for info in infos})
+        return found[0]
+
+    def forecast(
+        self,
+        model: str,
+        history: Panel | Sequence[Mapping[str, Any]],
+        version: str | None,
+        horizon: int | None,
+        levels: Sequence[float] | None,
+    ) -> Call[ForecastResult]:
+        """Forecast what follows each series."""
+        series = series_of(history) if isinstance(history, Panel) else list(history)
+        body: dict[str, Any] = {"model": model, "series": series}
+        optional = {"version": version, "horizon": horizon, "levels": levels and list(levels)}
+        body |= {key: value for key, value in optional.items() if value is not None}
+        response = yield from self._answered(Ask(method="POST", path=FORECAST_PATH, json=body))
+        return ForecastResult.from_json(response.json())
+
+    def _answered(self, ask: Ask) -> Call[httpx.Response]:
+        return answered(ask, self._retries, self._endpoint)
+
+
+def series_of(history: Panel) -> list[dict[str, Any]]:
+    """Return the panel as the API's columnar JSON."""
+    return [
+        {
+            "series_id": str(series),
+            "timestamps": [time.isoformat() for time in rows[TIME]],
+            "values": {name: rows[name].tolist() for name in history.schema.names},
+        }
+        for series, rows in history.frame.groupby(ID, sort=False)
+    ]
