@@ -18,10 +18,12 @@ BENCHMARKS = {
     "etth1_lstm": "benchmarks.etth1_lstm",
     "lstm_training": "benchmarks.lstm_training",
     "operations": "benchmarks.operations",
+    "tune_overhead": "benchmarks.tune_overhead",
     "two_workers": "benchmarks.two_workers",
     "nab": "benchmarks.nab",
     "online_scoring": "benchmarks.online_scoring",
     "quality": "benchmarks.quality",
+    "rollouts": "benchmarks.rollouts",
     "victoria": "benchmarks.victoria",
 }
 

@@ -3,36 +3,66 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from cluster.clock import Clock, SystemClock
-from cluster.registry.experiments import RunStatus, Tracker
+from cluster.registry.experiments import Point
+from tuning.crew import Ended, Reported
+from tuning.energy import EnergyModel
+from tuning.goal import Goal
+from tuning.journal import Journal
 from tuning.proposer import Proposal, Proposer
-from tuning.records import Journal, TrialRecord, TrialStatus, best_of
-
-OnTrial = Callable[[int, int, TrialRecord | None], None]
-"""Called with how many trials have ended, how many there will be, and the best so far."""
-
-STUDY_TAG = "study"
-SCORE_METRIC = "validation_wape"
-STEP_METRIC = "validation_loss"
-_RUN_STATUS = {
-    TrialStatus.FINISHED: RunStatus.FINISHED,
-    TrialStatus.STOPPED: RunStatus.KILLED,
-    TrialStatus.FAILED: RunStatus.FAILED,
-}
+from tuning.records import TrialRecord, TrialStatus, best_of
+from tuning.spent import Spent
+from tuning.tracking import TrialTracking
 
 
-@dataclass
-class _Open:
+@dataclass(frozen=True, kw_only=True)
+class Open:
+    """A trial that runs.
+
+    Parameters
+    ----------
+    proposal
+        What is tried.
+    started_at_s
+        Seconds since the epoch.
+    attempts
+        How often it was begun.
+    curve
+        What it has reported.
+    """
+
     proposal: Proposal
     started_at_s: float
-    run: str | None
+    attempts: int = 1
     curve: list[tuple[int, float]] = field(default_factory=list)
-    score: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How a study stands: what there is to show while it runs.
+
+    Parameters
+    ----------
+    ended, running
+        Trials.
+    best
+        So far; None where none has finished and keeps the bounds.
+    spent
+        So far.
+    """
+
+    ended: tuple[TrialRecord, ...]
+    running: tuple[Open, ...]
+    best: TrialRecord | None
+    spent: Spent
+
+
+OnChange = Callable[[Standing], None]
+"""Called at each start, report and end."""
 
 
 class Ledger:
@@ -40,17 +70,19 @@ class Ledger:
 
     Parameters
     ----------
-    name
-        The study; its experiment in the tracker has the same name.
-    total
-        Trials there will be.
     ended
-        Trials of earlier runs.
+        Trials of earlier sittings.
     proposer, journal
         Told of each trial that ends.
-    tracker
+    goal
+        Judges what was measured.
+    energy
+        Turns seconds into energy and carbon.
+    gpus
+        A trial's share.
+    tracking
         Shows each trial as a run; none is shown where None.
-    on_trial
+    on_change
         Told of progress.
     clock
         For durations.
@@ -58,100 +90,121 @@ class Ledger:
 
     def __init__(
         self,
-        name: str,
         *,
-        total: int,
         ended: Iterable[TrialRecord],
         proposer: Proposer,
         journal: Journal,
-        tracker: Tracker | None = None,
-        on_trial: OnTrial | None = None,
+        goal: Goal | None = None,
+        energy: EnergyModel | None = None,
+        gpus: float = 0.0,
+        tracking: TrialTracking | None = None,
+        on_change: OnChange | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.ended = {record.number: record for record in ended}
-        self._name = name
-        self._total = total
         self._proposer = proposer
         self._journal = journal
-        self._tracker = tracker
-        self._on_trial = on_trial
+        self._goal = goal or Goal()
+        self._energy = energy or EnergyModel()
+        self._gpus = gpus
+        self._tracking = tracking
+        self._on_change = on_change
         self._clock = clock or SystemClock()
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, Open] = {}
+        before_s = max((record.wall_s for record in self.ended.values()), default=0.0)
+        self._began_s = self._clock.now_s() - before_s
 
-    def close_lost_runs(self) -> None:
-        """Mark the runs that an earlier, killed driver has left open."""
-        if self._tracker is None or self._name not in {each.name for each in self._tracker.experiments()}:
-            return
-        for run in self._tracker.runs(self._name):
-            if run.status is RunStatus.RUNNING and run.tags.get(STUDY_TAG) == self._name:
-                self._tracker.finish(run.id, RunStatus.KILLED)
+    def spent(self) -> Spent:
+        """Return what the study has taken, the trials of earlier sittings included."""
+        return Spent.of(self.ended.values(), self._clock.now_s() - self._began_s, self._energy)
 
     def tell_progress(self) -> None:
-        """Call `on_trial` with what is known."""
-        if self._on_trial:
-            self._on_trial(len(self.ended), self._total, best_of(self.ended))
+        """Call `on_change` with what is known."""
+        if self._on_change:
+            ended = tuple(self.ended[number] for number in sorted(self.ended))
+            running = tuple(self._open.values())
+            self._on_change(Standing(ended=ended, running=running, best=best_of(self.ended), spent=self.spent()))
 
-    def start(self, proposal: Proposal) -> None:
-        """Note that a trial has started."""
-        run = None
-        if self._tracker is not None:
-            shown = {"model": proposal.model, **proposal.params}
-            tags = {STUDY_TAG: self._name, "trial": str(proposal.number)}
-            title = f"{self._name}-{proposal.number:03d} {proposal.model}"
-            run = self._tracker.start_run(self._name, title, shown, tags)
-        self._open[proposal.number] = _Open(proposal, self._clock.now_s(), run)
+    def start(self, proposal: Proposal, attempts: int = 1) -> None:
+        """Note that a trial is begun, or begun again."""
+        if self._tracking is not None and attempts == 1:
+            self._tracking.start(proposal)
+        self._open[proposal.number] = Open(proposal=proposal, started_at_s=self._clock.now_s(), attempts=attempts)
+        self.tell_progress()
 
-    def step(self, number: int, step: int, loss: float) -> None:
+    def step(self, number: int, reported: Reported) -> None:
         """Note what a trial has reported."""
-        trial = self._open[number]
-        trial.curve.append((step, loss))
-        if self._tracker is not None and trial.run is not None:
-            self._tracker.log(trial.run, {STEP_METRIC: loss}, step)
+        self._open[number].curve.append((reported.step, reported.value))
+        if self._tracking is not None:
+            self._tracking.step(number, Point(step=reported.step, value=reported.value))
+        self.tell_progress()
 
-    def score(self, number: int, score: float) -> None:
-        """Note what a trial measured; its end follows."""
-        self._open[number].score = score
-
-    def end(self, number: int, error: str = "") -> TrialRecord:
-        """Keep a trial that has ended: failed with an error, finished with a score, otherwise stopped early."""
-        trial = self._open.pop(number)
-        score = None if error else trial.score
-        status = TrialStatus.STOPPED if score is None else TrialStatus.FINISHED
-        record = TrialRecord(
-            number=number,
-            model=trial.proposal.model,
-            params=json.loads(json.dumps(trial.proposal.params)),
-            draw=trial.proposal.draw,
-            status=TrialStatus.FAILED if error else status,
-            score=score,
-            curve=tuple(trial.curve),
-            duration_s=self._clock.now_s() - trial.started_at_s,
-            error=error,
-        )
+    def end(self, number: int, ended: Ended) -> TrialRecord:
+        """Keep a trial that has ended: failed with an error, finished with metrics, otherwise stopped early."""
+        record = self._record(self._open.pop(number), ended)
         # The record first: whatever fails after it, the trial is not run again.
         self._journal.write(record)
         self.ended[number] = record
         self._proposer.tell(record)
-        self._show_end(trial.run, record)
+        if self._tracking is not None:
+            self._tracking.end(record)
         self.tell_progress()
         return record
 
     def abandon(self) -> None:
         """Close what is still open: the study was interrupted."""
-        for trial in self._open.values():
-            if self._tracker is not None and trial.run is not None:
-                self._tracker.finish(trial.run, RunStatus.KILLED)
+        for number in self._open:
+            self._proposer.withdraw(number)
+            if self._tracking is not None:
+                self._tracking.abandon(number)
         self._open.clear()
 
-    def _show_end(self, run: str | None, record: TrialRecord) -> None:
-        if self._tracker is None or run is None:
-            return
-        if record.score is not None:
-            self._tracker.log(run, {SCORE_METRIC: record.score}, record.curve[-1][0] if record.curve else 0)
-        self._tracker.log(run, {"duration_s": record.duration_s})
-        if record.error:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "error.txt"
-                path.write_text(record.error)
-                self._tracker.log_file(run, path)
-        self._tracker.finish(run, _RUN_STATUS[record.status])
+    def _record(self, trial: Open, ended: Ended) -> TrialRecord:
+        now_s = self._clock.now_s()
+        duration_s = now_s - trial.started_at_s
+        gpu_s = self._gpus * duration_s
+        metrics = self._measured(ended, duration_s, gpu_s)
+        error = ended.error or (self._goal.fault(metrics) if ended.metrics is not None else "")
+        finished = ended.metrics is not None and not error
+        return TrialRecord(
+            number=trial.proposal.number,
+            model=trial.proposal.model,
+            params=json.loads(json.dumps(trial.proposal.params)),
+            draw=trial.proposal.draw,
+            status=_status(error, finished),
+            score=self._goal.values(metrics)[0] if finished else None,
+            metrics=metrics if finished else {},
+            feasible=finished and max(self._goal.excess(metrics), default=0.0) <= 0,
+            curve=tuple(trial.curve),
+            duration_s=duration_s,
+            cpu_s=ended.usage.cpu_s,
+            gpu_s=gpu_s,
+            peak_memory_bytes=ended.usage.peak_memory_bytes,
+            attempts=trial.attempts,
+            ended_at_s=now_s,
+            wall_s=now_s - self._began_s,
+            error=error,
+        )
+
+    def _measured(self, ended: Ended, duration_s: float, gpu_s: float) -> dict[str, float]:
+        """Return the work's metrics, and the trial's cost beside them."""
+        energy_kwh = self._energy.energy_kwh(cpu_s=ended.usage.cpu_s, gpu_s=gpu_s)
+        cost = {
+            "duration_s": duration_s,
+            "cpu_s": ended.usage.cpu_s,
+            "energy_kwh": energy_kwh,
+            "co2e_kg": self._energy.co2e_kg(energy_kwh),
+        }
+        return _finite_numbers(cost | dict(ended.metrics or {}), asked=self._goal.metrics)
+
+
+def _finite_numbers(metrics: Mapping[str, float], asked: tuple[str, ...]) -> dict[str, float]:
+    """Return the metrics as floats, without those that are no numbers and that nobody asked for."""
+    found = {name: float(value) for name, value in metrics.items()}
+    return {name: value for name, value in found.items() if name in asked or math.isfinite(value)}
+
+
+def _status(error: str, finished: bool) -> TrialStatus:
+    if error:
+        return TrialStatus.FAILED
+    return TrialStatus.FINISHED if finished else TrialStatus.STOPPED

@@ -1,34 +1,40 @@
-"""What a trial does: fit one model on the training part, and measure its WAPE on the validation part."""
+"""What a trial does: fit one model on each fold's training part, and measure it on the block that follows."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from cluster.errors import TrainingDiverged
-from training.core.component import build
+from training.core.artifact import to_bytes
+from training.core.component import State, build
+from training.core.estimator import Forecaster
 from training.core.metrics import wape
 from training.core.panel import Panel
-from training.core.splits import Split
+from training.core.runner import Backend, Loop, Run, Runner
 from training.core.windows import Windows, cut
-from training.distributed.local import LocalRunner
 from training.features import TRANSFORMS
 from training.models import MODELS
+from tuning.crew import Assignment, Report
+from tuning.folds import Fold
 from tuning.records import Part
 
-OnStep = Callable[[int, float], None]
 STEP_METRIC = "validation_loss"
 """What the loops report each step: lower is better, comparable within a family."""
+LATENCY_CALLS, WARM_CALLS = 100, 5
+"""Single forecasts that are timed, and those before that are not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """What all trials of a study share; travels to the cluster once.
+    """What all trials of a study share of one fold; travels to the cluster once.
 
     Parameters
     ----------
@@ -40,8 +46,8 @@ class Material:
         What is forecast, and how far.
     known
         What is known over the horizon.
-    validation_start, validation_end
-        Training ends before the first, the score is taken between them.
+    fold
+        What is learned from, and what is forecast.
     """
 
     table: Windows
@@ -49,44 +55,85 @@ class Material:
     targets: tuple[str, ...]
     known: tuple[str, ...]
     horizon: int
-    validation_start: pd.Timestamp
-    validation_end: pd.Timestamp
+    fold: Fold
 
     @classmethod
-    def prepare(cls, panel: Panel, split: Split, *, features: tuple[Part, ...], horizon: int) -> Material:
-        """Fit the features on the training part and compute them for all rows, once for all trials."""
+    def prepare(cls, panel: Panel, fold: Fold, *, features: tuple[Part, ...], horizon: int) -> Material:
+        """Fit the features on the fold's training part and compute them for all rows, once for all trials."""
         transforms = [build(TRANSFORMS, part["name"], part["params"]) for part in features]
         lookback = sum(transform.lookback for transform in transforms)
         known = panel.schema.known_names
         table = panel.windows(lookback + horizon + 1)
         for transform in transforms:
-            transform.fit(table.ahead_within(horizon, until=split.validation_start))
+            transform.fit(table.ahead_within(horizon, since=fold.train_start, until=fold.validation_start))
             table = transform.transform(table)
             known = transform.ahead_columns(known)
-        return cls(
-            table=table,
-            lookback=lookback,
-            targets=panel.schema.target_names,
-            known=known,
-            horizon=horizon,
-            validation_start=split.validation_start,
-            validation_end=split.calibration_start,
-        )
+        targets = panel.schema.target_names
+        return cls(table=table, lookback=lookback, targets=targets, known=known, horizon=horizon, fold=fold)
 
     def parts(self, context: int) -> tuple[Windows, Windows]:
         """Return (training, validation) windows of `context + horizon` rows."""
-        length = context + self.horizon
+        length, fold = context + self.horizon, self.fold
         windows = cut(self.table, length=self.lookback + length).tail(length)
-        train = windows.ahead_within(self.horizon, until=self.validation_start)
-        return train, windows.ahead_within(self.horizon, since=self.validation_start, until=self.validation_end)
+        train = windows.ahead_within(self.horizon, since=fold.train_start, until=fold.validation_start)
+        return train, windows.ahead_within(self.horizon, since=fold.validation_start, until=fold.validation_end)
 
 
-def score(name: str, params: Mapping[str, Any], material: Material, on_step: OnStep) -> float:
-    """Return the validation WAPE of the model `name` fitted with `params`; `on_step` hears of each step."""
+@dataclass(frozen=True, kw_only=True)
+class ForecastWork:
+    """The work of a forecaster's trials.
+
+    Parameters
+    ----------
+    materials
+        One a fold, the oldest first. With several, a trial reports the mean score after each.
+    metrics
+        What is asked for beside the WAPE.
+    cpus
+        Threads of a trial.
+    keep_state
+        Whether reports carry the training's state, for trials that go on from another's.
+    """
+
+    materials: tuple[Material, ...]
+    metrics: tuple[str, ...] = ("wape",)
+    cpus: int = 1
+    keep_state: bool = False
+
+    def __call__(self, assignment: Assignment, report: Report) -> Mapping[str, float]:
+        """Fit and measure on every fold; return the means."""
+        found: list[dict[str, float]] = []
+        several = len(self.materials) > 1
+        for material in self.materials:
+            runner = TrialRunner(_silent if several else report, assignment.state, keep_state=self.keep_state)
+            found.append(self._measure(assignment, material, runner))
+            if several:
+                report(len(found), fmean(each["wape"] for each in found), fold=True)
+        return {name: fmean(each[name] for each in found) for name in found[0]}
+
+    def _measure(self, assignment: Assignment, material: Material, runner: Runner) -> dict[str, float]:
+        model, validation = fitted(assignment.model, assignment.params, material, runner, self.cpus)
+        context, actual = model.split(validation)
+        metrics = {"wape": wape(actual, model.predict(context))}
+        if not math.isfinite(metrics["wape"]):
+            raise TrainingDiverged(
+                f"'{assignment.model}' forecasts no numbers: got a WAPE of {metrics['wape']}; try a smaller "
+                "learning rate"
+            )
+        if "latency_p99_ms" in self.metrics:
+            metrics["latency_p99_ms"] = latency_p99_ms(model, context)
+        if "size_bytes" in self.metrics:
+            metrics["size_bytes"] = float(len(to_bytes(model.state())))
+        return metrics
+
+
+def fitted(
+    name: str, params: Mapping[str, Any], material: Material, runner: Runner, cpus: int = 1
+) -> tuple[Forecaster, Windows]:
+    """Return the model `name` fitted with `params` on a fold's training part, and the fold's validation windows."""
     model = build(MODELS, name, params)
-    one_thread(torch=model.tags.backend == "torch")
+    limit_threads(cpus, torch=model.tags.backend == "torch")
     train, validation = material.parts(model.context)
-    runner = LocalRunner(lambda step, metrics: on_step(step, metrics[STEP_METRIC]))
     model.fit(
         train,
         horizon=material.horizon,
@@ -95,17 +142,62 @@ def score(name: str, params: Mapping[str, Any], material: Material, on_step: OnS
         validation=validation,
         runner=runner,
     )
-    context, actual = model.split(validation)
-    found = wape(actual, model.predict(context))
-    if not math.isfinite(found):
-        raise TrainingDiverged(f"'{name}' forecasts no numbers: got a WAPE of {found}; try a smaller learning rate")
-    return found
+    return model, validation
 
 
-def one_thread(*, torch: bool) -> None:
-    """Keep a trial to one core: trials run beside each other, and their threads would only fight."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+def latency_p99_ms(model: Forecaster, context: Windows) -> float:
+    """Return the 99th percentile of single forecasts' times, in milliseconds."""
+    took_s = []
+    for call in range(WARM_CALLS + LATENCY_CALLS):
+        at = call % len(context)
+        began_s = time.perf_counter()
+        model.predict(context[at : at + 1])
+        took_s.append(time.perf_counter() - began_s)
+    return 1000 * float(np.quantile(took_s[WARM_CALLS:], 0.99))
+
+
+class TrialRunner(Runner):
+    """Runs a loop right here and tells the trial's report of each step.
+
+    Parameters
+    ----------
+    report
+        Hears of each step; what it raises ends the training.
+    state
+        Where training goes on from.
+    keep_state
+        Whether reports carry the loop's checkpoints.
+    """
+
+    def __init__(self, report: Report, state: State | None = None, *, keep_state: bool = False) -> None:
+        self._run = _TrialRun(report, state, keep_state=keep_state)
+
+    def run(self, loop: Loop, job: dict[str, Any], *, backend: Backend) -> State:  # noqa: ARG002 - alone
+        """Return what `loop` returned."""
+        return loop(self._run, job)
+
+
+class _TrialRun(Run):
+    def __init__(self, report: Report, state: State | None, *, keep_state: bool) -> None:
+        self._report, self._state, self._keep_state = report, state, keep_state
+
+    def resumed(self) -> State | None:
+        """Return the state that was given."""
+        return self._state
+
+    def report(self, step: int, metrics: Mapping[str, float], checkpoint: State | None = None) -> None:
+        """Tell the loss."""
+        self._report(step, metrics[STEP_METRIC], state=checkpoint if self._keep_state else None)
+
+
+def _silent(step: int, value: float, *, fold: bool = False, state: Any = None) -> None:
+    """Tell nobody: with several folds a model's own losses are not compared."""
+
+
+def limit_threads(count: int, *, torch: bool) -> None:
+    """Keep a trial to its processors: trials run beside each other, and their threads would only fight."""
+    os.environ["OMP_NUM_THREADS"] = str(count)
     if torch:
         from torch import set_num_threads
 
-        set_num_threads(1)
+        set_num_threads(count)

@@ -1,20 +1,18 @@
-"""Which trial comes next: each family's defaults first, then what a tree-structured Parzen estimator proposes."""
+"""Which trial comes next: the families of a study as one conditional space, and a searcher over it."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from training.core.space import Choice, Draw, Space, parameters, starting_draw
+from cluster.errors import ConfigError
+from training.core.families import joined, parted, whole_draw
+from training.core.space import Draw, Space, parameters, starting_draw
+from tuning.goal import Goal
 from tuning.records import TrialRecord, TrialStatus
-from tuning.spaces import distribution, suggest
-
-if TYPE_CHECKING:
-    from optuna import Trial
-
-FAMILY = "model"
+from tuning.search.members import open_search
+from tuning.search.outcome import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +35,14 @@ class Family:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Start:
+    """A point worth trying early: a family, and a draw of its space."""
+
+    model: str
+    draw: Draw
+
+
+@dataclass(frozen=True, kw_only=True)
 class Proposal:
     """A trial to run.
 
@@ -49,7 +55,7 @@ class Proposal:
     params
         Arguments.
     draw
-        What the sampler chose.
+        What the searcher chose.
     """
 
     number: int
@@ -59,99 +65,91 @@ class Proposal:
 
 
 class Proposer:
-    """Asks Optuna, and tells it what came out.
+    """Asks a searcher, and tells it what came out; what runs at the moment is pending, and is not proposed again.
 
-    The space is conditional: a family's parameters exist only where the family was chosen. A family without a
-    space has one trial. A study that goes on is told what it knew; its random numbers start anew, lest it draw
-    the same first points twice.
+    First come the families' defaults, then `starts`, then what the searcher proposes. A family without a space is
+    a single point. A study that goes on is told what it knew, in the order in which it ended.
 
     Parameters
     ----------
     families
         Catalog name -> what is searched.
-    trials
-        How many in all, ended ones included.
+    goal
+        What trials are judged by.
+    search
+        Name of a searcher.
     seed
-        Of the sampler.
+        Of the searcher.
+    starts
+        What worked elsewhere.
     ended
         Trials that an earlier run has ended.
-
-    References
-    ----------
-    Bergstra et al. (2011), Algorithms for Hyper-Parameter Optimization.
     """
 
     def __init__(
-        self, families: Mapping[str, Family], *, trials: int, seed: int, ended: Iterable[TrialRecord] = ()
+        self,
+        families: Mapping[str, Family],
+        *,
+        goal: Goal | None = None,
+        search: str,
+        seed: int,
+        starts: Sequence[Start] = (),
+        ended: Iterable[TrialRecord] = (),
     ) -> None:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        known = {record.number: record for record in ended}
+        if not families:
+            raise ConfigError("a search space is empty: got no families, expected one or more")
         self._families = families
-        self._searched = tuple(name for name, family in families.items() if family.space)
-        free = [number for number in range(trials) if number not in known]
-        self._numbers = deque(free[: max(0, trials - len(known))])
-        tried = {record.model for record in known.values()}
-        self._first = deque(name for name in families if name not in tried)
-        # Half of a small study may explore; ten random points are TPE's usual start.
-        startup = min(10, max(len(families), trials // 2))
-        sampler = optuna.samplers.TPESampler(seed=seed + len(known), n_startup_trials=startup)
-        self._study = optuna.create_study(direction="minimize", sampler=sampler)
-        self._open: dict[int, Trial] = {}
-        for record in known.values():
-            self._remember(record)
+        self._goal = goal or Goal()
+        self._spaces = {name: dict(family.space) for name, family in families.items()}
+        first = [Start(model=name, draw=self._defaults(name)) for name in families]
+        draws = [whole_draw(self._spaces, start.model, start.draw) for start in (*first, *starts)]
+        self._search = open_search(search, joined(self._spaces), seed=seed, starts=draws)
+        self._pending: dict[int, Draw] = {}
+        known = sorted(ended, key=lambda record: (record.ended_at_s, record.number))
+        for record in known:
+            self.tell(record)
+        self._taken = {record.number for record in known}
+        self._next = 0
 
     def propose(self) -> Proposal | None:
-        """Return the next trial; None when there are enough."""
-        if not self._numbers or not (self._first or self._searched):
+        """Return the next trial; None where every point has been tried or is being tried."""
+        draw = self._search.ask(list(self._pending.values()))
+        if draw is None:
             return None
-        number = self._numbers.popleft()
-        first = self._first.popleft() if self._first else None
-        if first is not None and first not in self._searched:
-            return Proposal(number=number, model=first, params=dict(self._families[first].fixed), draw={})
-        if first is not None:
-            start = starting_draw(self._families[first].space, self._families[first].defaults)
-            self._study.enqueue_trial(self._named(first, start))
-        return self._ask(number)
+        while self._next in self._taken:
+            self._next += 1
+        number, self._next = self._next, self._next + 1
+        self._pending[number] = draw
+        return self._proposal(number, draw)
+
+    def exhausted(self) -> bool:
+        """Say whether no point is left."""
+        return self._search.ask(list(self._pending.values())) is None
 
     def tell(self, record: TrialRecord) -> None:
         """Learn from a trial that has ended."""
-        from optuna.trial import TrialState
+        self._pending.pop(record.number, None)
+        draw = whole_draw(self._spaces, record.model, record.draw)
+        self._search.tell(draw, self._outcome(record))
 
-        trial = self._open.pop(record.number, None)
-        if trial is None:
-            return
-        if record.score is not None:
-            self._study.tell(trial, record.score)
-        else:
-            # A loss half-way says little beside other families' scores: stopped is just worse than all finished.
-            stopped = record.status is TrialStatus.STOPPED
-            self._study.tell(trial, state=TrialState.PRUNED if stopped else TrialState.FAIL)
+    def withdraw(self, number: int) -> None:
+        """Forget a proposal that was never run to an end."""
+        self._pending.pop(number, None)
 
-    def _ask(self, number: int) -> Proposal:
-        trial = self._study.ask()
-        model = self._searched[trial.suggest_categorical(FAMILY, tuple(range(len(self._searched))))]
+    def _proposal(self, number: int, draw: Draw) -> Proposal:
+        model, own = parted(self._spaces, draw)
         family = self._families[model]
-        draw = suggest(trial, family.space, f"{model}.")
-        self._open[number] = trial
-        params = {**family.fixed, **parameters(family.space, draw)}
-        return Proposal(number=number, model=model, params=params, draw=draw)
+        params = {**family.fixed, **parameters(family.space, own)}
+        return Proposal(number=number, model=model, params=params, draw=own)
 
-    def _named(self, model: str, draw: Draw) -> dict[str, float | int]:
-        names: dict[str, float | int] = {f"{model}.{name}": value for name, value in draw.items()}
-        return {FAMILY: self._searched.index(model), **names}
+    def _defaults(self, model: str) -> Draw:
+        family = self._families[model]
+        return starting_draw(family.space, family.defaults) if family.space else {}
 
-    def _remember(self, record: TrialRecord) -> None:
-        from optuna.trial import TrialState, create_trial
-
-        if record.model not in self._searched or record.status is TrialStatus.FAILED:
-            return
-        space = self._families[record.model].space
-        state = TrialState.COMPLETE if record.score is not None else TrialState.PRUNED
-        distributions = {f"{record.model}.{name}": distribution(space[name]) for name in record.draw}
-        distributions[FAMILY] = distribution(Choice(self._searched))
-        named = self._named(record.model, record.draw)
-        self._study.add_trial(
-            create_trial(state=state, value=record.score, params=named, distributions=distributions)
-        )
+    def _outcome(self, record: TrialRecord) -> Outcome:
+        if record.status is TrialStatus.FINISHED:
+            return Outcome(values=self._goal.values(record.metrics), excess=self._goal.excess(record.metrics))
+        if record.status is TrialStatus.STOPPED and record.curve:
+            step, value = record.curve[-1]
+            return Outcome(values=(value,) * len(self._goal.objectives), stopped_at=step)
+        return Outcome()

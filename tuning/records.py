@@ -1,18 +1,18 @@
-"""What a study has tried: one small file a finished trial, so that a killed study goes on where it was."""
+"""What a study has tried, and what it found."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
 import pandas as pd
 
-from cluster.errors import ArtifactCorrupt, ConfigError
-from cluster.storage.files import Storage
 from training.core.space import Draw
+from tuning.goal import front
+from tuning.spent import Spent
 
 Part = dict[str, Any]
 """A catalog member with its parameters: `{"name": "ridge", "params": {"alpha": 0.1}}`."""
@@ -41,13 +41,27 @@ class TrialRecord:
     draw
         What the sampler chose for them.
     status
-        How it ended; `stopped` early where others of its family were better at the same step.
+        How it ended; `stopped` early where others were better at the same step, or the budget was spent.
     score
-        WAPE on the validation part; only of a finished trial.
+        The first objective; only of a finished trial.
+    metrics
+        All that a finished trial measured.
+    feasible
+        Whether it keeps the study's bounds.
     curve
-        (step, validation metric) as the training loop reported them.
+        (step, value) as the work reported them: a model's own losses, or the mean score over the folds so far.
     duration_s
         Seconds from its start.
+    cpu_s, gpu_s
+        Processor seconds; seconds that its share of a GPU was reserved.
+    peak_memory_bytes
+        The most resident memory of its worker up to its end.
+    attempts
+        How often it was begun: more than once where its worker was lost.
+    ended_at_s
+        Seconds since the epoch.
+    wall_s
+        Seconds that the study had run, over all its sittings, when the trial ended.
     error
         What ended a failed one.
     """
@@ -58,8 +72,16 @@ class TrialRecord:
     draw: Draw
     status: TrialStatus
     score: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    feasible: bool = True
     curve: tuple[tuple[int, float], ...] = ()
     duration_s: float = 0.0
+    cpu_s: float = 0.0
+    gpu_s: float = 0.0
+    peak_memory_bytes: int = 0
+    attempts: int = 1
+    ended_at_s: float = 0.0
+    wall_s: float = 0.0
     error: str = ""
 
     @property
@@ -81,8 +103,8 @@ class TrialRecord:
 
 
 def best_of(records: Mapping[int, TrialRecord]) -> TrialRecord | None:
-    """Return the finished trial with the lowest score, the earlier of equals; None where none has finished."""
-    scored = [(each.score, number) for number, each in records.items() if each.score is not None]
+    """Return the trial with the lowest score that keeps the bounds, the earlier of equals; None where none does."""
+    scored = [(each.score, number) for number, each in records.items() if each.score is not None and each.feasible]
     return records[min(scored)[1]] if scored else None
 
 
@@ -95,14 +117,36 @@ class StudyResult:
     name
         The study.
     best
-        The finished trial with the lowest WAPE.
+        The finished trial with the lowest score among those that keep the bounds.
     trials
         All of them, by number.
+    objectives
+        Names of the metrics; the first one is the score.
+    spent
+        What all trials took.
+    ended_by
+        Why the search ended, in words.
+    interrupted
+        Whether somebody ended it.
     """
 
     name: str
     best: TrialRecord
     trials: tuple[TrialRecord, ...]
+    objectives: tuple[str, ...] = ("wape",)
+    spent: Spent = field(default_factory=Spent)
+    ended_by: str = ""
+    interrupted: bool = False
+
+    def front(self) -> tuple[TrialRecord, ...]:
+        """Return the finished trials that keep the bounds and that no other one beats in every objective."""
+        points = {
+            each.number: tuple(each.metrics[name] for name in self.objectives)
+            for each in self.trials
+            if each.score is not None and each.feasible
+        }
+        chosen = front(points)
+        return tuple(each for each in self.trials if each.number in chosen)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table of the trials: number, model, status, score, steps, duration_s, params, error."""
@@ -120,52 +164,3 @@ class StudyResult:
             for each in self.trials
         ]
         return pd.DataFrame(rows)
-
-
-class Journal:
-    """The records of one study under `studies/<name>`.
-
-    A record is written when its trial ends and never again; whoever opens the same study later finds them all.
-
-    Parameters
-    ----------
-    storage
-        Where.
-    name
-        The study.
-    """
-
-    def __init__(self, storage: Storage, name: str) -> None:
-        self._storage = storage
-        self._folder = f"studies/{name}"
-
-    def open(self, facts: Mapping[str, Any]) -> dict[int, TrialRecord]:
-        """Return the records so far; a study of that name made from other `facts` is a ConfigError."""
-        head = f"{self._folder}/study.json"
-        wanted = json.loads(json.dumps(facts))
-        if not self._storage.exists(head):
-            self._storage.write_bytes(head, json.dumps(wanted, indent=2).encode())
-            return {}
-        known = self._read(head, json.loads)
-        for fact in wanted:
-            if known.get(fact) != wanted[fact]:
-                raise ConfigError(
-                    f"{self._folder} is there already with another {fact}: got {wanted[fact]}, expected "
-                    f"{known.get(fact)}; choose another name, or ask for the same study to go on",
-                    fact=fact,
-                )
-        paths = [path for path in self._storage.list(self._folder) if path != head]
-        records = [self._read(path, TrialRecord.from_json) for path in paths]
-        return {record.number: record for record in records}
-
-    def write(self, record: TrialRecord) -> None:
-        """Keep a trial that has ended."""
-        self._storage.write_bytes(f"{self._folder}/trial-{record.number:05d}.json", record.to_json())
-
-    def _read(self, path: str, parse: Any) -> Any:
-        try:
-            return parse(self._storage.read_bytes(path))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ArtifactCorrupt(
-                f"study record {path} cannot be read ({error}); remove it to run its trial again", file=path
-            ) from error

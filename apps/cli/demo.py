@@ -63,14 +63,17 @@ def demo(
 def _train(platform: Platform, bars: Bars, *, trials: int, epochs: int, workers: int) -> None:
     from apps.pipelines.line import Line
     from apps.pipelines.recipe import part
+    from apps.pipelines.search import Asked
     from training.data.bundled import load_sample
+    from tuning.budget import Budget
 
     line = Line(platform.settings, workers=workers, progress=bars)
     panel = load_sample(SAMPLE)
     bars.update("read and validate", 1, 1, f"{len(panel):,} hours of {len(panel.schema.names)} measured columns")
     recipe = line.recipe(panel, TARGET, epochs=epochs)
     recipe = recipe.with_members(tuple(each for each in recipe.members if each["name"] in SEARCHED))
-    judged = line.judge(panel, line.search(panel, recipe, trials=trials).improved(recipe))
+    asked = Asked(budget=Budget(trials=trials))
+    judged = line.judge(panel, line.search(panel, recipe, asked).improved(recipe))
     print_rows(judged.figures(), title="\nOn the last 15 % of the data, which nothing was fitted on", empty="")
     version = line.register(judged, owner=getpass.getuser())
     console.print(f"Registered [bold]{version.name} {version.version}[/]: {judged.verdict.summary()}")

@@ -1,9 +1,8 @@
-"""`heliotrope train` and `heliotrope tune`."""
+"""`heliotrope train`."""
 
 from __future__ import annotations
 
 import getpass
-from typing import Any
 
 import typer
 
@@ -47,7 +46,9 @@ def train(
 ) -> None:
     """Train, judge on the held-out end, and register the version if it passes the gate."""
     from apps.pipelines.line import Line
+    from apps.pipelines.search import Asked
     from apps.pipelines.source import load_source
+    from tuning.budget import Budget
 
     panel = load_source(
         source, target=target, schema=schema, timestamp=timestamp, series=series, unit=unit, known=names_of(known)
@@ -55,7 +56,7 @@ def train(
     with Bars() as bars, Line.open(Settings.from_environment(), workers=workers, progress=bars) as line:
         recipe = line.recipe(panel, target, horizon=horizon, epochs=epochs)
         if trials:
-            recipe = line.search(panel, recipe, trials=trials).improved(recipe)
+            recipe = line.search(panel, recipe, Asked(budget=Budget(trials=trials))).improved(recipe)
         judged = line.judge(panel, recipe)
         version = line.register(judged, owner=owner)
     facts = {"model": version.name, "version": str(version.version), "stage": version.stage.value}
@@ -66,33 +67,3 @@ def train(
     print_rows(judged.figures(), title="Held-out test part", empty="")
     print_pairs(facts.items())
     console.print(f"Serve it: [bold]heliotrope up[/], then [bold]heliotrope predict {version.name}[/]")
-
-
-def tune(
-    source: str = SOURCE,
-    target: str = TARGET,
-    horizon: int | None = HORIZON,
-    schema: str | None = SCHEMA,
-    timestamp: str = TIMESTAMP,
-    series: str | None = SERIES,
-    unit: str = UNIT,
-    known: str = KNOWN,
-    epochs: int = EPOCHS,
-    trials: int = typer.Option(12, min=1, help="How many trials in all; a study that was cut off goes on."),
-    as_json: bool = JsonOption,
-) -> None:
-    """Search hyper-parameters of LSTM and XGBoost; run it again to go on where it was cut off."""
-    from apps.pipelines.line import Line
-    from apps.pipelines.source import load_source
-
-    panel = load_source(
-        source, target=target, schema=schema, timestamp=timestamp, series=series, unit=unit, known=names_of(known)
-    )
-    with Bars() as bars, Line.open(Settings.from_environment(), workers=2, progress=bars) as line:
-        recipe = line.recipe(panel, target, horizon=horizon, epochs=epochs)
-        search = line.search(panel, recipe, trials=trials)
-    rows: list[dict[str, Any]] = search.rows()
-    if as_json:
-        print_json({"study": search.name, "best": search.best, "trials": rows})
-    else:
-        print_rows(rows, title=f"Study {search.name}", empty="No trial finished.")

@@ -14,7 +14,8 @@ from apps.pipelines.choose import Asked, choose, fit_and_judge_choice, recipe_of
 from apps.pipelines.progress import Progress
 from apps.pipelines.recipe import Recipe, default_recipe
 from apps.pipelines.runners import ShownRunner, Workers
-from apps.pipelines.search import Search, search
+from apps.pipelines.search import Asked as SearchAsked
+from apps.pipelines.search import Search, energy_model, search
 from apps.pipelines.train import Judged, fit_and_judge, register
 from apps.reports.place import report_path
 from apps.running import find_running
@@ -27,6 +28,7 @@ from cluster.settings import Settings
 from training.core.panel import Panel
 from training.core.runner import Runner
 from training.evaluation.selection import Selection
+from tuning.ledger import OnChange
 
 
 class Line:
@@ -81,7 +83,7 @@ class Line:
         recipe = default_recipe(panel.schema, target, horizon)
         return recipe.with_members(tuple(_limited(member, epochs) for member in recipe.members))
 
-    def search(self, panel: Panel, recipe: Recipe, *, trials: int) -> Search:
+    def search(self, panel: Panel, recipe: Recipe, asked: SearchAsked, on_change: OnChange | None = None) -> Search:
         """Search the parameters of the recipe's LSTM and XGBoost.
 
         Raises
@@ -94,10 +96,12 @@ class Line:
         return search(
             panel,
             recipe,
-            trials=trials,
+            asked,
             storage_url=self.settings.storage_url,
             tracker=self.tracker,
             progress=self.progress,
+            energy=energy_model(self.settings),
+            on_change=on_change,
         )
 
     def judge(self, panel: Panel, recipe: Recipe) -> Judged:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -74,6 +74,34 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WholeRun:
+    """A run that is over, to be recorded in one go.
+
+    Parameters
+    ----------
+    experiment, name
+        As for start_run.
+    parameters, tags
+        As for start_run.
+    curves
+        Metric -> its values.
+    status
+        How it ended.
+    started_at_s, ended_at_s
+        Seconds since the epoch.
+    """
+
+    experiment: str
+    name: str
+    parameters: Mapping[str, Any]
+    tags: Mapping[str, str]
+    curves: Mapping[str, Sequence[Point]]
+    status: RunStatus
+    started_at_s: float
+    ended_at_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """A named group of runs.
 
@@ -106,8 +134,16 @@ class Tracker(ABC):
         """Start a run and return its id; the experiment is made where it is new."""
 
     @abstractmethod
+    def record(self, run: WholeRun, files: Sequence[Path] = ()) -> str:
+        """Keep a whole run that is over, with copies of files, and return its id; cheaper than its parts."""
+
+    @abstractmethod
     def log(self, run: str, metrics: Mapping[str, float], step: int = 0) -> None:
         """Add one value to each metric's curve."""
+
+    @abstractmethod
+    def log_points(self, run: str, curves: Mapping[str, Sequence[Point]]) -> None:
+        """Add many values to each metric's curve at once."""
 
     @abstractmethod
     def log_file(self, run: str, path: Path) -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from cluster.errors import UnknownNameError
-from cluster.registry.experiments import Experiment, Point, RunStatus, TrackedRun, Tracker
+from cluster.registry.experiments import Experiment, Point, RunStatus, TrackedRun, Tracker, WholeRun
 from cluster.registry.mlflow_database import artifact_root, connect, pages, translated
 from cluster.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-BATCH = 100
-"""MLflow takes as many parameters in one call."""
+BATCH, METRICS_BATCH = 100, 1000
+"""MLflow takes as many parameters, and as many metrics, in one call."""
 _NAME = "mlflow.runName"
 _STATUS = {
     "RUNNING": RunStatus.RUNNING,
@@ -64,14 +64,35 @@ class MlflowTracker(Tracker):
                 self._client.log_batch(run.info.run_id, params=given[at : at + BATCH])
         return str(run.info.run_id)
 
+    def record(self, run: WholeRun, files: Sequence[Path] = ()) -> str:
+        """Keep a whole run that is over, and return its id."""
+        from mlflow.entities import Param
+
+        given = [Param(key, str(value)) for key, value in run.parameters.items()]
+        points = _points(run.curves, int(run.ended_at_s * 1000))
+        with translated(self._url):
+            group = self._experiment(run.experiment)
+            made = self._client.create_run(
+                group, start_time=int(run.started_at_s * 1000), run_name=run.name, tags=dict(run.tags)
+            )
+            key: str = made.info.run_id
+            for at in range(0, max(len(points), len(given), 1), BATCH):
+                self._client.log_batch(key, metrics=points[at : at + BATCH], params=given[at : at + BATCH])
+            for file in files:
+                self._client.log_artifact(key, str(file))
+            self._client.set_terminated(key, run.status.value.upper(), int(run.ended_at_s * 1000))
+        return key
+
     def log(self, run: str, metrics: Mapping[str, float], step: int = 0) -> None:
         """Add one value to each metric's curve."""
-        from mlflow.entities import Metric
+        self.log_points(run, {name: [Point(step=step, value=value)] for name, value in metrics.items()})
 
-        now_ms = int(time.time() * 1000)
-        values = [Metric(name, float(value), now_ms, step) for name, value in metrics.items()]
+    def log_points(self, run: str, curves: Mapping[str, Sequence[Point]]) -> None:
+        """Add many values to each metric's curve at once."""
+        values = _points(curves, int(time.time() * 1000))
         with translated(self._url):
-            self._client.log_batch(run, metrics=values)
+            for at in range(0, len(values), METRICS_BATCH):
+                self._client.log_batch(run, metrics=values[at : at + METRICS_BATCH])
 
     def log_file(self, run: str, path: Path) -> None:
         """Keep a copy of a file with the run."""
@@ -143,6 +164,15 @@ def open_tracker(settings: Settings) -> MlflowTracker:
     """Return the tracker that the settings name."""
     client = connect(settings.registry_url)
     return MlflowTracker(client, registry_url=settings.registry_url, storage_url=settings.storage_url)
+
+
+def _points(curves: Mapping[str, Sequence[Point]], at_ms: int) -> list[Any]:
+    """Return MLflow's entities of all curves."""
+    from mlflow.entities import Metric
+
+    return [
+        Metric(name, float(point.value), at_ms, point.step) for name, curve in curves.items() for point in curve
+    ]
 
 
 def _tracked(run: Any, experiment: str) -> TrackedRun:

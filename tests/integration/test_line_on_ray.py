@@ -21,6 +21,7 @@ from apps.emissions.replay import Replay
 from apps.pipelines.line import Line
 from apps.pipelines.progress import Silent
 from apps.pipelines.recipe import part
+from apps.pipelines.search import Asked
 from apps.pipelines.serving import graph_of_production
 from cluster.errors import ArtifactCorrupt, GateRefused
 from cluster.lifecycle import Cluster
@@ -32,6 +33,7 @@ from training.core.panel import Panel
 from training.core.splits import chronological_split
 from training.data.bundled import load_sample
 from training.models import MODELS
+from tuning.budget import Budget
 
 pytestmark = pytest.mark.ray
 
@@ -55,7 +57,7 @@ def panel() -> Panel:
 def test_from_a_table_to_a_forecast_over_http(ray_cluster: Cluster, settings: Settings, panel: Panel) -> None:
     line = Line(settings, workers=2, progress=Silent())
     recipe = line.recipe(panel, "NOX", horizon=6, epochs=2).with_members(SMALL)
-    found = line.search(panel, recipe, trials=2)
+    found = line.search(panel, recipe, Asked(budget=Budget(trials=2)))
     judged = line.judge(panel, found.improved(recipe))
     version = line.register(judged, owner="tests")
     assert judged.card.metrics()["wape"] < judged.baseline.metrics()["wape"]

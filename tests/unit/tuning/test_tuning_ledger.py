@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,18 @@ from typing import Any
 import pytest
 
 from cluster.clock import ManualClock
-from cluster.errors import ArtifactCorrupt, ConfigError, UnknownNameError
-from cluster.registry.experiments import Experiment, Point, RunStatus, TrackedRun, Tracker
+from cluster.errors import TransientError, UnknownNameError
+from cluster.registry.experiments import Experiment, Point, RunStatus, TrackedRun, Tracker, WholeRun
 from cluster.storage.files import Storage
 from training.core.space import Choice, Real
-from tuning.ledger import Ledger
+from tuning.crew import Ended, Reported, Usage
+from tuning.energy import EnergyModel
+from tuning.goal import Bound, Goal
+from tuning.journal import Journal
+from tuning.ledger import Ledger, Standing
 from tuning.proposer import Family, Proposal, Proposer
-from tuning.records import Journal, TrialRecord, TrialStatus, best_of
-from tuning.study import StudySpec
+from tuning.records import TrialRecord, TrialStatus, best_of
+from tuning.tracking import TrialTracking
 
 FACTS = {"horizon": 4, "models": ({"name": "m", "params": {"a": (1, 2)}},)}
 FAMILIES = {"m": Family(space={"x": Real(0, 1), "sizes": Choice(((1, 2), (3,)))}, fixed={}, defaults={})}
@@ -56,6 +61,19 @@ class MemoryTracker(Tracker):
             self.curves.setdefault((run, metric), []).append(Point(step=step, value=value))
         self.kept[run] = replace(self.kept[run], metrics={**self.kept[run].metrics, **metrics})
 
+    def log_points(self, run: str, curves: Mapping[str, Sequence[Point]]) -> None:
+        for metric, curve in curves.items():
+            for point in curve:
+                self.log(run, {metric: point.value}, point.step)
+
+    def record(self, run: WholeRun, files: Sequence[Path] = ()) -> str:
+        key = self.start_run(run.experiment, run.name, run.parameters, run.tags)
+        self.log_points(key, run.curves)
+        for file in files:
+            self.log_file(key, file)
+        self.finish(key, run.status)
+        return key
+
     def log_file(self, run: str, path: Path) -> None:
         self.files[run] = path.read_text()
 
@@ -82,21 +100,23 @@ class MemoryTracker(Tracker):
 class Desk:
     """A ledger with all it needs."""
 
-    def __init__(self, folder: Path, tracker: MemoryTracker | None = None) -> None:
+    def __init__(self, folder: Path, tracker: MemoryTracker | None = None, goal: Goal | None = None) -> None:
         self.tracker = tracker or MemoryTracker()
-        self.clock = ManualClock()
-        self.heard: list[tuple[int, int, float | None]] = []
+        self.clock = ManualClock(1000.0)
+        self.heard: list[Standing] = []
         self.journal = Journal(Storage(str(folder)), "s")
-        ended = self.journal.open(FACTS)
-        self.proposer = Proposer(FAMILIES, trials=4, seed=0, ended=ended.values())
+        ended = self.journal.open(FACTS).values()
+        self.proposer = Proposer(FAMILIES, goal=goal, search="random", seed=0, ended=ended)
+        self.tracking = TrialTracking(self.tracker, "s")
         self.ledger = Ledger(
-            "s",
-            total=4,
-            ended=ended.values(),
+            ended=ended,
             proposer=self.proposer,
             journal=self.journal,
-            tracker=self.tracker,
-            on_trial=lambda done, total, best: self.heard.append((done, total, best.score if best else None)),
+            goal=goal,
+            energy=EnergyModel(cpu_power_w=3600.0, carbon_intensity_g_per_kwh=500.0),
+            gpus=0.5,
+            tracking=self.tracking,
+            on_change=self.heard.append,
             clock=self.clock,
         )
 
@@ -106,54 +126,103 @@ class Desk:
         self.ledger.start(proposal)
         return proposal
 
+    def runs(self) -> tuple[TrackedRun, ...]:
+        self.tracking.close()
+        return self.tracker.runs("s")
+
+
+def finished(wape: float, cpu_s: float = 0.0, **metrics: float) -> Ended:
+    return Ended(metrics={"wape": wape, **metrics}, usage=Usage(cpu_s=cpu_s, peak_memory_bytes=7))
+
 
 def test_a_trial_is_shown_and_kept(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     proposal = desk.start()
     for step, loss in ((1, 0.5), (2, 0.4)):
-        desk.ledger.step(proposal.number, step, loss)
+        desk.ledger.step(proposal.number, Reported(step=step, value=loss))
     desk.clock.advance(3.0)
-    desk.ledger.score(proposal.number, 0.07)
-    record = desk.ledger.end(proposal.number)
+    record = desk.ledger.end(proposal.number, finished(0.07, cpu_s=2.0))
     assert (record.status, record.score, record.duration_s) == (TrialStatus.FINISHED, 0.07, 3.0)
+    assert (record.cpu_s, record.gpu_s, record.peak_memory_bytes) == (2.0, 1.5, 7)
+    assert (record.ended_at_s, record.wall_s) == (1003.0, 3.0)
     assert record.curve == ((1, 0.5), (2, 0.4))
     assert Journal(Storage(str(tmp_path)), "s").open(FACTS) == {0: record}
-    run = desk.tracker.kept["run0"]
-    assert (run.status, run.name, run.experiment) == (RunStatus.FINISHED, "s-000 m", "s")
-    assert run.metrics == {"validation_loss": 0.4, "validation_wape": 0.07, "duration_s": 3.0}
-    assert run.parameters["model"] == "m"
-    assert [point.step for point in desk.tracker.curve("run0", "validation_loss")] == [1, 2]
-    assert desk.heard == [(1, 4, 0.07)]
+    (run,) = desk.runs()
+    assert (run.status, run.name, run.parameters["model"]) == (RunStatus.FINISHED, "s-000 m", "m")
+    assert run.metrics["validation_loss"] == 0.4
+    assert (run.metrics["wape"], run.metrics["duration_s"], run.metrics["cpu_s"]) == (0.07, 3.0, 2.0)
+    assert [point.step for point in desk.tracker.curve(run.id, "validation_loss")] == [1, 2]
+    assert TrialRecord.from_json(desk.tracker.files[run.id].encode()) == record
+    assert (len(desk.heard[-1].ended), desk.heard[-1].running, desk.heard[-1].best) == (1, (), record)
 
 
-def test_a_failure_keeps_its_cause(tmp_path: Path) -> None:
+def test_what_was_spent_is_added_up_over_sittings_and_ends(tmp_path: Path) -> None:
+    first = Desk(tmp_path)
+    good, bad = first.start(), first.start()
+    first.clock.advance(10.0)
+    first.ledger.end(good.number, finished(0.1, cpu_s=4.0))
+    first.ledger.end(bad.number, Ended(error="ValueError: no", usage=Usage(cpu_s=2.0)))
+    second = Desk(tmp_path)
+    second.clock.advance(5.0)
+    spent = second.ledger.spent()
+    assert (spent.trials, spent.wall_s, spent.cpu_s) == (2, 15.0, 6.0)
+    assert spent.gpu_s == 10.0
+    watt_seconds = 6.0 * 3600.0 + 10.0 * 300.0
+    assert spent.energy_kwh == pytest.approx(watt_seconds / 3.6e6)
+    assert spent.co2e_kg == pytest.approx(spent.energy_kwh / 2)
+
+
+@pytest.mark.parametrize(
+    ("ended", "error"),
+    [
+        (Ended(error="ValueError: no"), "ValueError: no"),
+        (finished(float("nan")), "the trial's 'wape' is nan, expected a finite number"),
+        (finished(float("inf")), "the trial's 'wape' is inf, expected a finite number"),
+        (
+            Ended(metrics={"rmse": 1.0}),
+            "the trial measured no 'wape': got co2e_kg, cpu_s, duration_s, energy_kwh, rmse",
+        ),
+    ],
+    ids=["raised", "nan", "infinite", "not measured"],
+)
+def test_a_failure_keeps_its_cause(tmp_path: Path, ended: Ended, error: str) -> None:
     desk = Desk(tmp_path)
-    record = desk.ledger.end(desk.start().number, error="ValueError: no")
-    assert (record.status, record.score, record.error) == (TrialStatus.FAILED, None, "ValueError: no")
-    assert desk.tracker.kept["run0"].status is RunStatus.FAILED
-    assert desk.tracker.files["run0"] == "ValueError: no"
-    assert desk.heard == [(1, 4, None)]
+    record = desk.ledger.end(desk.start().number, ended)
+    assert (record.status, record.score, record.error) == (TrialStatus.FAILED, None, error)
+    (run,) = desk.runs()
+    assert run.status is RunStatus.FAILED
+    assert error in json.loads(desk.tracker.files[run.id])["error"]
+    assert desk.heard[-1].best is None
 
 
-def test_an_end_without_a_score_is_an_early_stop(tmp_path: Path) -> None:
+def test_an_end_without_metrics_is_an_early_stop(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     number = desk.start().number
-    desk.ledger.step(number, 1, 9.0)
-    assert desk.ledger.end(number).status is TrialStatus.STOPPED
-    assert desk.tracker.kept["run0"].status is RunStatus.KILLED
+    desk.ledger.step(number, Reported(step=1, value=9.0))
+    assert desk.ledger.end(number, Ended()).status is TrialStatus.STOPPED
+    assert desk.runs()[0].status is RunStatus.KILLED
+
+
+def test_a_trial_that_breaks_a_bound_is_never_the_best(tmp_path: Path) -> None:
+    goal = Goal(bounds=(Bound(metric="latency_p99_ms", at_most=5.0),))
+    desk = Desk(tmp_path, goal=goal)
+    slow, quick = desk.start(), desk.start()
+    assert not desk.ledger.end(slow.number, finished(0.01, latency_p99_ms=6.0)).feasible
+    kept = desk.ledger.end(quick.number, finished(0.5, latency_p99_ms=5.0))
+    assert kept.feasible
+    assert desk.heard[-1].best == kept
 
 
 def test_a_killed_driver_leaves_no_open_runs_and_no_lost_trials(tmp_path: Path) -> None:
     first = Desk(tmp_path)
     done, _lost = first.start(), first.start()
-    first.ledger.score(done.number, 0.1)
-    first.ledger.end(done.number)
+    first.ledger.end(done.number, finished(0.1))
+    first.tracking.close()
     second = Desk(tmp_path, first.tracker)
-    second.ledger.close_lost_runs()
-    assert [run.status for run in second.tracker.runs("s")] == [RunStatus.FINISHED, RunStatus.KILLED]
-    second.ledger.tell_progress()
-    assert second.heard == [(1, 4, 0.1)]
+    second.tracking.close_lost_runs()
     assert second.start().number == 1
+    statuses = [run.status for run in second.runs()]
+    assert statuses[:2] == [RunStatus.FINISHED, RunStatus.KILLED]
 
 
 def test_an_interruption_closes_the_open_runs(tmp_path: Path) -> None:
@@ -161,23 +230,28 @@ def test_an_interruption_closes_the_open_runs(tmp_path: Path) -> None:
     desk.start()
     desk.ledger.abandon()
     assert desk.ledger.ended == {}
-    assert desk.tracker.kept["run0"].status is RunStatus.KILLED
+    assert desk.runs()[0].status is RunStatus.KILLED
 
 
-def test_another_study_of_the_same_name_is_refused(tmp_path: Path) -> None:
-    journal = Journal(Storage(str(tmp_path)), "s")
-    journal.open(FACTS)
-    assert journal.open(FACTS) == {}
-    with pytest.raises(ConfigError, match="another horizon: got 5, expected 4"):
-        journal.open({**FACTS, "horizon": 5})
+def test_a_trial_that_is_begun_again_has_one_run_and_counts_its_attempts(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    proposal = desk.start()
+    desk.ledger.step(proposal.number, Reported(step=1, value=9.0))
+    desk.ledger.start(proposal, attempts=2)
+    record = desk.ledger.end(proposal.number, finished(0.1))
+    assert (record.attempts, record.curve) == (2, ())
+    assert len(desk.runs()) == 1
 
 
-def test_a_torn_record_is_named(tmp_path: Path) -> None:
-    journal = Journal(Storage(str(tmp_path)), "s")
-    journal.open(FACTS)
-    (tmp_path / "studies" / "s" / "trial-00000.json").write_text('{"number": 0')
-    with pytest.raises(ArtifactCorrupt, match=r"trial-00000\.json"):
-        journal.open(FACTS)
+def test_what_the_tracker_raises_comes_out(tmp_path: Path) -> None:
+    class Full(MemoryTracker):
+        def log_file(self, run: str, path: Path) -> None:
+            raise TransientError("the disk is full")
+
+    desk = Desk(tmp_path, Full())
+    desk.ledger.end(desk.start().number, finished(0.1))
+    with pytest.raises(TransientError, match="the disk is full"):
+        desk.tracking.close()
 
 
 def test_the_best_has_the_lowest_score_and_of_equals_the_first() -> None:
@@ -187,32 +261,3 @@ def test_the_best_has_the_lowest_score_and_of_equals_the_first() -> None:
     records = {n: record(n, score) for n, score in enumerate((None, 0.3, 0.2, 0.2))}
     assert best_of(records) == records[2]
     assert best_of({0: records[0]}) is None
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"models": ()}, "models of a study"),
-        ({"models": ({"name": "ridge"}, {"name": "ridge"})}, "each once"),
-        ({"trials": 0}, "'trials'"),
-        ({"horizon": 0}, "'horizon'"),
-        ({"max_concurrent": 0}, "'max_concurrent'"),
-    ],
-)
-def test_a_specification_out_of_range_is_refused(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        StudySpec(**{"name": "s", "models": ({"name": "ridge"},), "horizon": 4, **change})
-
-
-def test_what_is_fixed_is_not_searched() -> None:
-    spec = StudySpec(
-        name="s", models=({"name": "ridge", "params": {"window": 24}}, {"name": "xgboost"}), horizon=4, seed=3
-    )
-    families = spec.families()
-    assert "window" not in families["ridge"].space
-    assert families["ridge"].fixed == {"window": 24}
-    assert families["xgboost"].fixed == {"seed": 3}
-    with pytest.raises(ConfigError, match="no parameter 'alhpa'"):
-        StudySpec(name="s", models=({"name": "ridge", "params": {"alhpa": 1}},), horizon=4).families()
-    with pytest.raises(UnknownNameError, match="Did you mean 'ridge'"):
-        StudySpec(name="s", models=({"name": "rigde"},), horizon=4).families()

@@ -1,0 +1,49 @@
+"""What a study may be asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cluster.errors import ConfigError, UnknownNameError
+from tuning.conductor import TrialLimits
+from tuning.study_spec import StudySpec
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"models": ()}, "models of a study: got none, expected one or more"),
+        ({"models": ({"name": "ridge"}, {"name": "ridge"})}, "each once"),
+        ({"horizon": 0}, "'horizon'"),
+        ({"max_concurrent": 0}, "'max_concurrent'"),
+        ({"grace_reports": 0}, "'grace_reports'"),
+        ({"stopping": "asha"}, "'stopping': got 'asha', expected one of"),
+    ],
+)
+def test_a_specification_out_of_range_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        StudySpec(**{"name": "s", "models": ({"name": "ridge"},), "horizon": 4, **change})
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"), [({"timeout_s": 0.0}, "'timeout_s': got 0.0"), ({"attempts": 0}, "'attempts': got 0")]
+)
+def test_limits_out_of_range_are_refused(limits: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrialLimits(**limits)
+
+
+def test_what_is_fixed_is_not_searched() -> None:
+    spec = StudySpec(
+        name="s", models=({"name": "ridge", "params": {"window": 24}}, {"name": "xgboost"}), horizon=4, seed=3
+    )
+    families = spec.families()
+    assert "window" not in families["ridge"].space
+    assert families["ridge"].fixed == {"window": 24}
+    assert families["xgboost"].fixed == {"seed": 3}
+    with pytest.raises(ConfigError, match="no parameter 'alhpa'"):
+        StudySpec(name="s", models=({"name": "ridge", "params": {"alhpa": 1}},), horizon=4).families()
+    with pytest.raises(UnknownNameError, match="Did you mean 'ridge'"):
+        StudySpec(name="s", models=({"name": "rigde"},), horizon=4).families()

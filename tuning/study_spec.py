@@ -1,0 +1,108 @@
+"""What a study searches, and how it may run."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+from cluster.errors import ConfigError
+from training.core.parameters import one_of, whole
+from training.models import MODELS
+from tuning.budget import Budget
+from tuning.conductor import TrialLimits
+from tuning.folds import FoldsSpec
+from tuning.goal import Goal
+from tuning.proposer import Family
+from tuning.ray_crew import WorkerSpec
+from tuning.records import Part
+from tuning.stopping import STOPPING
+
+DEFAULT_SEARCH = "random"
+"""TODO"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySpec:
+    """What to search.
+
+    Parameters
+    ----------
+    name
+        The same name, data and specification go on with what is there.
+    models
+        Catalog members with the arguments that stay fixed.
+    horizon
+        Steps ahead.
+    features
+        Transforms, in order.
+    goal
+        Objectives and bounds.
+    folds
+        Cross-validation in time.
+    budget
+        When it ends. A study may go on with more.
+    search
+        Name of the searcher.
+    stopping
+        `halving`, `median` or `none`: which trials are stopped early.
+    grace_reports
+        Reports (epochs, tens of boosting rounds, or folds where there are several) that every trial may make
+        before it may be stopped early.
+    max_concurrent
+        Trials at a time.
+    worker
+        Processors, GPUs and memory of each.
+    limits
+        Time-out and attempts of a trial.
+    seed
+        Of the searcher, and of models that draw random numbers.
+    """
+
+    name: str
+    models: tuple[Part, ...]
+    horizon: int
+    features: tuple[Part, ...] = ()
+    goal: Goal = field(default_factory=Goal)
+    folds: FoldsSpec = field(default_factory=FoldsSpec)
+    budget: Budget = field(default_factory=lambda: Budget(trials=20))
+    search: str = DEFAULT_SEARCH
+    stopping: str = "halving"
+    grace_reports: int = 5
+    max_concurrent: int = 2
+    worker: WorkerSpec = field(default_factory=WorkerSpec)
+    limits: TrialLimits = field(default_factory=TrialLimits)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        names = [part["name"] for part in self.models]
+        if not names or len(set(names)) < len(names):
+            raise ConfigError(f"models of a study: got {names or 'none'}, expected one or more, each once")
+        one_of("stopping", self.stopping, STOPPING)
+        for name, low in (("horizon", 1), ("max_concurrent", 1), ("grace_reports", 1), ("seed", 0)):
+            whole(name, getattr(self, name), low=low)
+
+    def families(self) -> dict[str, Family]:
+        """Return what is searched for each model; a fixed argument is not searched."""
+        return {part["name"]: self._family(part) for part in self.models}
+
+    def _family(self, part: Part) -> Family:
+        kind = MODELS.load(part["name"])
+        known = inspect.signature(kind).parameters
+        fixed = dict(part.get("params", {}))
+        for name in fixed:
+            if name not in known:
+                raise ConfigError(f"model '{part['name']}' has no parameter '{name}'. It has: {', '.join(known)}")
+        if kind.tags.seeded and "seed" in known:
+            fixed.setdefault("seed", self.seed)
+        return Family(
+            space={name: dimension for name, dimension in kind.search_space().items() if name not in fixed},
+            fixed=fixed,
+            defaults={name: parameter.default for name, parameter in known.items()},
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return what must be the same for a study to go on."""
+        fixed = ("models", "features", "horizon", "search", "stopping", "seed", "grace_reports")
+        facts = {name: getattr(self, name) for name in fixed}
+        return facts | {"goal": self.goal.facts(), "folds": self.folds.facts()}
