@@ -71,7 +71,10 @@ def run_on_ray(job: BatchJob, *, workers: int, progress: Progress | None = None)
     parts = parts_of(job, kind)
     items = [{"part": json.dumps(part.to_json())} for part in parts]
     done = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        RayBatchWorker, fn_constructor_args=(job.to_json(),), batch_size=1, concurrency=workers
+        RayBatchWorker,
+        fn_constructor_args=(job.to_json(),),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=workers),
     )
     reports = (PartReport(**json.loads(row["report"])) for row in done.iter_rows())
     return _report(job, kind, _told(reports, len(parts), progress))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ import pytest
 
 from cluster.clock import ManualClock
 from cluster.errors import ConfigError, HeliotropeError, SignatureMismatch, TransientError, UnknownNameError
+from cluster.monitoring.metrics import Metrics
 from cluster.storage.files import Storage
-from serve_deployments.anomalies.connection import StreamAnswer, StreamLimits, Streams
+from serve_deployments.admission import Limits
+from serve_deployments.anomalies.connection import StreamAnswer, StreamLimits, Streams, stream_routes
 from serve_deployments.anomalies.lines import Lines
 from serve_deployments.anomalies.schemas import (
     DetectRequest,
@@ -26,8 +28,12 @@ from serve_deployments.anomalies.schemas import (
 )
 from serve_deployments.anomalies.servable import AlarmServable, Found
 from serve_deployments.anomalies.stream import AlarmStream
-from serve_deployments.schemas import UnreadableError
+from serve_deployments.handlers.shelf import Shelf
+from serve_deployments.ingress import build_api
+from serve_deployments.question_routes import FORECAST_PATH
+from serve_deployments.schemas import EXAMPLE_REQUEST, UnreadableError
 from serve_deployments.servable import compute, compute_each, member_each
+from serve_deployments.service import fused_service
 from training.alarms.alarm_model import AlarmModel
 from training.alarms.feedback import Feedback
 from training.alarms.past_events import FRESH_S, PastEvents
@@ -366,6 +372,76 @@ def test_streams_are_bounded_and_an_idle_one_ends(servable: AlarmServable) -> No
     assert streams.open == 0
     with streams.place(), pytest.raises(TransientError, match="too many streams: got 1 open"):
         Line(row).talk(servable.model, streams)
+
+
+@pytest.fixture
+def http(servable: AlarmServable, connect: Callable[[Any], Any]) -> Any:
+    limits = Limits(max_body_bytes=300_000, request_timeout_s=30, max_concurrent_requests=4, max_queued_requests=4)
+    service = fused_service(
+        Shelf([servable]),
+        limits=limits,
+        target_s=0.05,
+        max_batch_size=8,
+        threads=2,
+        metrics=Metrics(),
+        clock=ManualClock(1_700_000_000.0),
+    )
+    return connect(build_api(service, more=[stream_routes(Streams(StreamLimits()), None)]))
+
+
+def test_over_http(http: Any) -> None:
+    found = http.post("/v1/anomalies/detect", json=question("a", "b"))
+    assert found.status_code == 200, found.text
+    answer = DetectResponse.model_validate_json(found.content)
+    assert [each.series_id for each in answer.series] == ["a", "b"]
+    told = http.post("/v1/anomalies/explain", json=question())
+    event = ExplainResponse.model_validate_json(told.content).events[0]
+    assert event.event in {each.event for each in answer.series[0].events}
+    assert event.factors[0].column == "kwh"
+    assert http.get("/readyz").status_code == 200
+    (info,) = http.get("/api/models").json()["models"]
+    assert (info["kind"], info["series"], info["online"]) == ("anomalies", ["a", "b"], True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "field"),
+    [
+        ("text", 422, "body.series[0].values.kwh[3]"),
+        ("nothing", 422, "body.series[0].values.kwh"),
+        ("few", 422, "body.series[0].timestamps"),
+        ("new", 422, "body.series[0].values.gas"),
+        ("missing", 422, "body.series[0].values.steam"),
+        ("huge", 422, "body.series[0].values.kwh[7]"),
+        ("clock", 422, "body.series[0].timestamps[9]"),
+        ("series", 404, "body.series[0].series_id"),
+    ],
+)
+def test_rubbish_over_http_is_one_fault(http: Any, fault: str, status: int, field: str) -> None:
+    found = http.post("/v1/anomalies/detect", json=spoiled(fault))
+    assert found.status_code == status, found.text
+    assert found.headers["content-type"] == "application/problem+json"
+    (error,) = found.json()["errors"]
+    assert error["field"] == field
+    assert error["got"]
+    assert error["expected"]
+
+
+def test_a_forecast_is_not_asked_of_an_alarm_model(http: Any) -> None:
+    found = http.post(FORECAST_PATH, json={**EXAMPLE_REQUEST, "model": "m"})
+    assert (found.status_code, found.json()["errors"][0]["field"]) == (404, "body.model")
+
+
+def test_a_stream_over_http(http: Any) -> None:
+    rows = [json.dumps(row) for row in stream_rows()[:40]]
+    rows[5] = "[]"
+    found = http.post("/v1/anomalies/stream?model=m", content="\n".join(rows).encode())
+    assert found.headers["content-type"] == "application/x-ndjson"
+    told = [json.loads(line) for line in found.content.splitlines()]
+    assert len(told) == 40
+    assert told[5]["error"]["status"] == 422
+    assert told[39]["score"] is not None
+    assert http.post("/v1/anomalies/stream?model=z", content=b"").status_code == 404
+    assert http.post("/v1/anomalies/stream", content=b"").json()["errors"][0]["field"] == "request.query.model"
 
 
 def test_lines_are_cut_whatever_the_pieces() -> None:
