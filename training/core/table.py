@@ -136,7 +136,7 @@ class TableSchema:
             values = _numbers(column)
             _check(column, np.isfinite(values), "a finite number")
             return values
-        places = {label: at for at, label in enumerate(self.classes)}
+        places: dict[str | None, int] = {label: at for at, label in enumerate(self.classes)}
         found = np.array([places.get(label, -1) for label in label_texts(column)], dtype=np.int64)
         _check(column, found >= 0, f"one of {', '.join(self.classes[:10])}")
         return found

@@ -1,6 +1,7 @@
 """The lists of families for tables: catalog name -> where its class is, imported at first use."""
 
 from training.core.catalog import Catalog
+from training.core.component import Component
 from training.core.tabular import Classifier, Regressor
 
 REGRESSORS: Catalog[Regressor] = Catalog(
@@ -24,4 +25,7 @@ CLASSIFIERS: Catalog[Classifier] = Catalog(
         "nearest": "training.tabular.nearest:NearestClassifier",
         "xgboost": "training.tabular.xgboost_rows:XGBoostClassifier",
     },
+)
+TABULAR_MODELS: Catalog[Component] = Catalog(
+    "tabular model", {"tabular_ensemble": "training.tabular.ensemble:TabularEnsemble"}
 )

@@ -184,7 +184,8 @@ class ForestClassifier(_Forest, Classifier):
         """Return (N, K)."""
         trees = len(self._roots)
         shares: Floats = (self._means(inputs) * trees + self._prior * PRIOR_ROWS) / (trees + PRIOR_ROWS)
-        return shares / shares.sum(axis=1, keepdims=True)
+        shares /= shares.sum(axis=1, keepdims=True)
+        return shares
 
     def learned(self) -> State:
         """Return the trees and the usual shares."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,8 @@ from training.core.windows import Floats
 
 CHUNK_ROWS = 4096
 """Rows whose leverages are computed at a time: some megabytes, whatever the number of rows."""
+JUDGED_ROWS = 8192
+"""The most rows that penalties are compared on; the problem itself is solved on all."""
 LEAST_SHARE = 1e-12
 """Eigenvalues below this share of the largest are rounding."""
 
@@ -65,18 +68,30 @@ class Factors:
 
     def left_out(self, penalty: float) -> Floats:
         """Return (N, G) errors, truth minus prediction, of each row by a fit on all others."""
-        weights, intercept = self.solve(penalty)
-        errors, n = np.empty_like(self.outputs), len(self.inputs)
-        spread = self.vectors / np.sqrt(self.values + penalty)
-        for start in range(0, n, CHUNK_ROWS):
-            rows = slice(start, start + CHUNK_ROWS)
-            leverage = np.square((self.inputs[rows] - self.means) @ spread).sum(axis=1) / n + 1 / n
-            residual = self.outputs[rows] - self.inputs[rows] @ weights - intercept
-            errors[rows] = residual / (1 - leverage).clip(1e-6)[:, None]
-        return errors
+        return np.vstack([errors[0] for errors in self._errors(np.array([penalty]), len(self.inputs))])
+
+    def losses(self, penalties: Floats, rows: int) -> Floats:
+        """Return (P,) mean squared leave-one-out errors, over the first so many rows."""
+        sums = sum(np.square(errors).sum(axis=(1, 2)) for errors in self._errors(penalties, rows))
+        losses: Floats = np.asarray(sums) / (min(rows, len(self.inputs)) * self.outputs.shape[1])
+        return losses
+
+    def _errors(self, penalties: Floats, rows: int) -> Iterator[Floats]:
+        """Yield (P, R, G) errors of R rows at a time: turned to the eigenvectors once for all penalties."""
+        n, shrink = len(self.inputs), 1 / (self.values + penalties[:, None])
+        for start in range(0, min(n, rows), CHUNK_ROWS):
+            part = slice(start, min(start + CHUNK_ROWS, n, rows))
+            turned = (self.inputs[part] - self.means) @ self.vectors
+            leverage = np.square(turned) @ shrink.T / n + 1 / n
+            away = self.outputs[part] - self.output_means
+            found = [
+                (away - turned @ (self.sides * each[:, None])) / (1 - leverage[:, at]).clip(1e-6)[:, None]
+                for at, each in enumerate(shrink)
+            ]
+            yield np.stack(found)
 
 
 def best_penalty(factors: Factors, penalties: Floats) -> float:
     """Return the penalty of least squared leave-one-out error, the largest where some tie."""
-    losses = [float(np.square(factors.left_out(float(each))).mean()) for each in penalties]
+    losses = factors.losses(penalties, JUDGED_ROWS)
     return float(penalties[len(losses) - 1 - int(np.argmin(losses[::-1]))])
