@@ -173,7 +173,7 @@ def register(judged: Judged, registry: Registry, *, name: str, owner: str, becau
                 data_digest=judged.panel.digest(),
                 schema_digest=manifest.schema_digest,
                 parameters=judged.model.params(),
-                seed=int(judged.model.detector_params.get("seed", 0)),
+                seed=int((judged.model.detector_params or {}).get("seed", 0)),
                 code_revision=code_revision(),
                 libraries=manifest.libraries,
             ),

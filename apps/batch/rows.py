@@ -130,7 +130,7 @@ def _backwards(frame: pd.DataFrame, fine: pd.Series[bool]) -> pd.Series[str]:
 
 
 def _told(wrong: Any, raw: pd.Series[Any], text: str) -> pd.Series[str]:
-    errors = pd.Series("", index=raw.index, dtype=object)
-    shown = raw[wrong].map(lambda value: "nothing" if pd.isna(value) else repr(value)[:60])
-    errors[wrong] = [text % value for value in shown]
-    return errors
+    flags = np.asarray(wrong, dtype=bool)
+    told = np.full(len(raw), "", dtype=object)
+    told[flags] = [text % ("nothing" if pd.isna(value) else repr(value)[:60]) for value in raw[flags]]
+    return pd.Series(told, index=raw.index)

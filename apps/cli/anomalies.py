@@ -127,7 +127,7 @@ def train(
 
     model = AlarmModel(
         detector=detector,
-        detector_params=online_params(detector) if online else {},
+        detector_params=online_params(detector) if online else None,
         alarms_per_month=budget,
         threshold=threshold,
         gap_s=gap,

@@ -45,7 +45,7 @@ class AlarmModel(Component):
         gap_s: float | None = None,
         rules: str = "",
     ) -> None:
-        self.detector, self.detector_params = detector, dict(detector_params or {})
+        self.detector, self.detector_params = detector, None if detector_params is None else dict(detector_params)
         self.alarms_per_month, self.threshold, self.gap_s, self.rules = alarms_per_month, threshold, gap_s, rules
         self.recipe = AlarmRecipe(
             detector=detector,
