@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from cluster.errors import ConfigError, UnknownNameError
 from training.core.parameters import real, whole
@@ -56,7 +57,8 @@ class Budget:
 
     def share(self, spent: Spent) -> float:
         """Return how much of the scarcest bound is spent, at most 1."""
-        return min(max(getattr(spent, name) / bound for name, bound in self.bounds().items()), 1.0)
+        shares: list[float] = [getattr(spent, name) / bound for name, bound in self.bounds().items()]
+        return min(max(shares), 1.0)
 
     def left_s(self, spent: Spent) -> float | None:
         """Return the seconds that are left on the clock; None where it is no bound."""
@@ -72,7 +74,7 @@ PRESETS: Mapping[str, Budget] = {
 """A coffee, a meeting, an afternoon. Twelve trials are the defaults of two families and five proposals for each."""
 
 
-def budget_of(preset: str, **free: float | None) -> Budget:
+def budget_of(preset: str, **free: Any) -> Budget:
     """Return a preset with some bounds given freely; a bound of None stays as the preset has it."""
     if preset not in PRESETS:
         raise UnknownNameError.of("budget", preset, PRESETS)

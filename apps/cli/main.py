@@ -23,6 +23,7 @@ from apps.cli import (
     predict,
     prepare,
     selection,
+    studies,
     training,
     tuning,
 )
@@ -54,6 +55,7 @@ app.add_typer(anomalies.app, name="anomalies")
 app.add_typer(batch.app, name="batch")
 app.add_typer(models.app, name="models")
 app.add_typer(experiments.app, name="experiments")
+app.add_typer(studies.app, name="studies")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from apps.cli.output import JsonOption, console, print_json, print_pairs, print_rows
+from apps.cli.studies import importance_rows
 from apps.cli.training import EPOCHS, HORIZON, KNOWN, SCHEMA, SERIES, SOURCE, TARGET, TIMESTAMP, UNIT, names_of
 from apps.cli.trial_screen import TrialScreen
 from cluster.settings import Settings
 
 if TYPE_CHECKING:
     from apps.pipelines.search import Asked, Search
-    from tuning.history import History
 
 BUDGET = typer.Option("quick", help="quick (12 trials, 2 min), balanced (50, 30 min) or thorough (200, 4 h).")
 TRIALS = typer.Option(None, min=1, help="How many trials in all; the preset's by default.")
@@ -121,9 +120,9 @@ def _tell(
     if explain:
         facts["importance"] = importance_rows(found.history(settings))
     if plots is not None:
-        from apps.reports.study_plots import draw_study
+        from apps.reports.study_report import write_study
 
-        facts["plots"] = [str(path) for path in draw_study(found.history(settings), plots)]
+        facts["plots"] = [str(path) for path in write_study(found.history(settings), plots)]
     if as_json:
         print_json(facts)
         return
@@ -134,13 +133,6 @@ def _tell(
         print_rows(facts["importance"], title="How much each parameter mattered", empty="Too few trials to tell.")
     print_pairs((key, facts[key]) for key in ("best", "spent", "energy", "ended_by", "plots") if key in facts)
     console.print("The same command goes on with more; [bold]--explain[/] says what mattered.")
-
-
-def importance_rows(history: History) -> list[dict[str, Any]]:
-    """Return a row a parameter, the ones that mattered most first."""
-    from tuning.importance import importances
-
-    return [asdict(each) for each in importances(history.finished(), history.spaces)]
 
 
 def _times(value: float | None, factor: float) -> float | None:

@@ -128,7 +128,7 @@ def test_a_search_ends_where_every_point_was_tried(tmp_path: Path) -> None:
 
 
 def test_a_bad_trial_is_stopped_at_its_report_and_its_cost_counts(tmp_path: Path) -> None:
-    script = {0: steps(0.1, 0.1), 1: [Started(), Reported(step=1, value=0.9), FINISHED]}
+    script: Script = {0: steps(0.1, 0.1), 1: [Started(), Reported(step=1, value=0.9), FINISHED]}
     hall = Hall(tmp_path, script, Budget(trials=2), stopping=SuccessiveHalving(1), max_concurrent=1)
     hall.crew.script[1] = deque([Started(), Reported(step=1, value=0.9)])
     hall.run()
