@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from typing import Any, Literal, Self
 
 from cluster.errors import ConfigError
+from serve_deployments.experiments.assignment import EVERYBODY, Slot, point
 
 Unit = Literal["request", "series", "user"]
 UNITS: tuple[Unit, ...] = ("request", "series", "user")
-
-
-def point(salt: str, unit: str) -> float:
-    """Return the place of a unit in [0, 1): uniform, the same in every process, unrelated between salts."""
-    digest = blake2b(unit.encode(), key=salt.encode()[:64], digest_size=8).digest()
-    return int.from_bytes(digest) / 2**64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +34,8 @@ class Split:
         What goes the same way every time: each request for itself, a series, or a user.
     shadow, shadow_ratio
         Version that gets a copy of a share of the others' requests, off the user's path.
+    slot
+        The units it is for; splits of a model that are there at once have slots that do not overlap.
     """
 
     model: str
@@ -50,6 +46,7 @@ class Split:
     unit: Unit = "request"
     shadow: str | None = None
     shadow_ratio: float = 0.0
+    slot: Slot = EVERYBODY
 
     def __post_init__(self) -> None:
         shares = list(self.arms.values())
@@ -60,6 +57,10 @@ class Split:
                 f"split of '{self.model}': got unit '{self.unit}', shadow ratio {self.shadow_ratio}, salt "
                 f"'{self.salt}'; expected one of {', '.join(UNITS)}, a share in [0, 1], a word"
             )
+
+    def covers(self, unit: str) -> bool:
+        """Say whether the split is for this unit."""
+        return self.slot.holds(self.model, unit)
 
     def pick(self, unit: str) -> str:
         """Return the version for a unit."""
@@ -97,4 +98,4 @@ class Split:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild what `to_json` gave."""
-        return cls(**data)
+        return cls(**{**data, "slot": Slot(**data["slot"])})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,9 +12,10 @@ from cluster.errors import ConfigError, GateRefused, UnknownNameError
 from serve_deployments.rollout.decision import Advance, Hold, Promote, Rollback
 from serve_deployments.rollout.policies import POLICIES, build_policy, check_allowed
 from serve_deployments.rollout.policy import Observation
-from serve_deployments.rollout.split import Split, point
+from serve_deployments.experiments.assignment import point
+from serve_deployments.rollout.split import Split
 
-ENOUGH = {"stage_s": 1e9, "new_requests": 10**9, "pairs": 10**9}
+ENOUGH: dict[str, Any] = {"stage_s": 1e9, "new_requests": 10**9, "pairs": 10**9}
 
 observations = st.builds(
     Observation,

@@ -1,0 +1,176 @@
+"""Who was shown what, and what came of it: an append-only log in SQLite, summed by unit when somebody asks.
+
+The unit of analysis is the unit of assignment: what a user's or series' requests brought is summed first, so that
+units that come often do not count as many. Writing twice the same exposure or outcome changes nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cluster.errors import TransientError
+from serve_deployments.experiments.moments import Floats
+
+BUSY_S = 5.0
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS exposures (
+    request_id TEXT PRIMARY KEY, experiment TEXT NOT NULL, arm TEXT NOT NULL, unit TEXT NOT NULL,
+    phase INTEGER NOT NULL, at_s REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS exposed ON exposures (experiment, unit);
+CREATE TABLE IF NOT EXISTS outcomes (
+    request_id TEXT NOT NULL, metric TEXT NOT NULL, value REAL NOT NULL,
+    PRIMARY KEY (request_id, metric)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS covariates (
+    experiment TEXT NOT NULL, unit TEXT NOT NULL, value REAL NOT NULL,
+    PRIMARY KEY (experiment, unit)) WITHOUT ROWID;
+"""
+BY_UNIT = """
+SELECT e.arm, MIN(e.phase) AS phase, COUNT(*) AS requests, COALESCE(SUM(o.value), 0.0), COALESCE(SUM(d.value), 0.0),
+       c.value
+FROM exposures e
+LEFT JOIN outcomes o ON o.request_id = e.request_id AND o.metric = :metric
+LEFT JOIN outcomes d ON d.request_id = e.request_id AND d.metric = :denominator
+LEFT JOIN covariates c ON c.experiment = e.experiment AND c.unit = e.unit
+WHERE e.experiment = :experiment AND (:only_known = 0 OR o.value IS NOT NULL)
+GROUP BY e.arm, e.unit ORDER BY phase, MIN(e.at_s), e.unit
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """One request of an experiment.
+
+    Parameters
+    ----------
+    request_id
+        Of the request; outcomes refer to it.
+    experiment, arm, unit
+        What the request took part in, and as whom.
+    phase
+        Revision of the shares under which it was assigned.
+    at_s
+        Seconds since the epoch.
+    """
+
+    request_id: str
+    experiment: str
+    arm: str
+    unit: str
+    phase: int
+    at_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """What the units of one arm brought, in the order of their first exposure.
+
+    Parameters
+    ----------
+    phases, requests, values, denominators
+        Of each unit (N,): the revision it came in, its requests, its sums.
+    covariates
+        Known of it before, NaN where nothing was.
+    """
+
+    phases: Floats
+    requests: Floats
+    values: Floats
+    denominators: Floats
+    covariates: Floats
+
+
+class ExposureLog:
+    """The log in one file; one writer at a time.
+
+    Parameters
+    ----------
+    path
+        The file; made when it is not there.
+
+    Raises
+    ------
+    TransientError
+        The file is locked or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._database = sqlite3.connect(path, timeout=BUSY_S)
+        with self._writing() as database:
+            # A crash of the machine may cost the newest lines, never the file: each is one observation of many.
+            database.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {SCHEMA}")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def expose(self, exposures: Iterable[Exposure]) -> int:
+        """Note exposures; return how many were new."""
+        rows = [(e.request_id, e.experiment, e.arm, e.unit, e.phase, e.at_s) for e in exposures]
+        return self._write("INSERT OR IGNORE INTO exposures VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def record_outcomes(self, outcomes: Mapping[str, Mapping[str, float]]) -> int:
+        """Note what came of requests, at any time: request id -> metric -> value; return how many were new."""
+        rows = [(request, metric, value) for request, each in outcomes.items() for metric, value in each.items()]
+        return self._write("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?)", rows)
+
+    def describe_units(self, experiment: str, covariates: Mapping[str, float]) -> int:
+        """Note what was known of units before the experiment, for CUPED; return how many were new."""
+        rows = [(experiment, unit, value) for unit, value in covariates.items()]
+        return self._write("INSERT OR IGNORE INTO covariates VALUES (?, ?, ?)", rows)
+
+    def unit_counts(self, experiment: str) -> dict[str, int]:
+        """Return arm -> units seen."""
+        asked = "SELECT arm, COUNT(DISTINCT unit) FROM exposures WHERE experiment = ? GROUP BY arm"
+        return dict(self._database.execute(asked, (experiment,)).fetchall())
+
+    def units(self, experiment: str, metric: str, *, denominator: str = "", only_known: bool) -> dict[str, Units]:
+        """Return arm -> its units' sums of a metric.
+
+        Parameters
+        ----------
+        metric, denominator
+            Names of outcomes; an empty denominator sums to 0.
+        only_known
+            Leave out units without any outcome yet; else they count as 0 (not converted).
+        """
+        asked = {
+            "experiment": experiment,
+            "metric": metric,
+            "denominator": denominator,
+            "only_known": int(only_known),
+        }
+        rows = self._database.execute(BY_UNIT, asked).fetchall()
+        found = {}
+        for arm in sorted({row[0] for row in rows}):
+            table = np.array([row[1:] for row in rows if row[0] == arm], dtype=np.float64)
+            found[arm] = Units(
+                phases=table[:, 0],
+                requests=table[:, 1],
+                values=table[:, 2],
+                denominators=table[:, 3],
+                covariates=table[:, 4],
+            )
+        return found
+
+    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> int:
+        with self._writing() as database:
+            before = database.total_changes
+            database.executemany(statement, rows)
+            return database.total_changes - before
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._database as database:
+                yield database
+        except sqlite3.OperationalError as error:
+            raise TransientError(
+                f"the log of experiments cannot be written now: {error}", retry_after_s=1.0
+            ) from error
