@@ -36,10 +36,12 @@ SHELLS = {
     "training.distributed.loop": "the torch loop itself; the LSTM imports it when it trains",
     "apps.reports.drawing": "makes matplotlib's figures; imported by the plots",
     "apps.reports.anomaly_plots": "draws with matplotlib; imported when a report is written",
+    "apps.reports.study_plots": "draws with matplotlib; imported when a study is drawn",
     "apps.reports.bars": "draws with matplotlib; imported when a report is written",
     "apps.reports.plots": "draws with matplotlib; imported when a report is written",
     "apps.emissions.plot": "draws with matplotlib; imported by the commands that draw",
-    "tuning.tune_shells": "its classes are hooks of Ray Tune; imported by a study when it runs",
+    "tuning.search.surrogate": "a BoTorch model; the Gaussian process imports it when it proposes",
+    "tuning.tune_shells": "its classes are hooks of Ray Tune, for a Tuner of one's own",
 }
 """Modules whose very content is a heavy library, each with the reason; others import them where they use them."""
 
