@@ -10,7 +10,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from cluster.errors import TransientError
+from serve_deployments.admission import OverloadedError
 from serve_deployments.batch_policy import BatchPolicy, Reason
 
 A = TypeVar("A")
@@ -97,11 +97,11 @@ class Batcher(Generic[A, B]):
 
         Raises
         ------
-        TransientError
+        OverloadedError
             The queue is full.
         """
         if len(self._queue) >= self._max_waiting:
-            raise TransientError(
+            raise OverloadedError(
                 f"the model is busy: got {len(self._queue)} requests waiting, expected fewer than "
                 f"{self._max_waiting}; try again later or raise ML_MAX_CONCURRENT_REQUESTS",
                 retry_after_s=1.0,

@@ -23,6 +23,9 @@ class Servable(ABC):
     ----------
     kind
         What it answers, such as `forecast`: the word in a spec, and what a route asks the shelf for.
+    result_type
+        Dataclass of arrays, texts and numbers that `describe` returns; None keeps answers out of stores outside the
+        process.
     name, version
         As registered.
     metrics
@@ -30,6 +33,7 @@ class Servable(ABC):
     """
 
     kind: ClassVar[str]
+    result_type: ClassVar[type | None] = None
     name: str
     version: str
     metrics: Mapping[str, float]
@@ -47,6 +51,10 @@ class Servable(ABC):
     @abstractmethod
     def validate(self, question: Any) -> Any:
         """Return the job of a typed question; raise a UserError that names field, got, expected."""
+
+    def identity(self, question: Any) -> bytes | None:  # noqa: ARG002 - of kinds whose answers are not kept
+        """Return a digest of all that the answer follows from; None where no answer may be given twice."""
+        return None
 
     def weight(self, job: Any) -> int:  # noqa: ARG002 - of kinds whose jobs are all one size
         """Return how many rows the job adds to a batch: what a batch's time grows with."""

@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Mutable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+import orjson
+
 from cluster.security.identity import ANYBODY, Identity
 from cluster.security.roles import Permission
 from serve_deployments.servable import Servable
@@ -122,21 +124,36 @@ class Answer:
         What its `describe` returned.
     rung
         Of the fallback ladder; `primary` where nothing failed.
+    reason
+        Why a lower rung answered; empty on the primary.
     batch_requests
         How many requests shared its batch.
+    written
+        The result's fields, once they are made.
+    written_bytes
+        Size of their text, once it is written.
     """
 
     servable: Servable
     result: Any
     rung: str = PRIMARY
+    reason: str = ""
     batch_requests: int = 1
-    _plain: dict[str, Any] | None = None
+    written: dict[str, Any] | None = None
+    written_bytes: int = 0
 
     def plain(self) -> dict[str, Any]:
-        """Return the result's fields, made once."""
-        if self._plain is None:
-            self._plain = self.servable.plain(self.result)
-        return self._plain
+        """Return the result's fields as orjson writes them, made once."""
+        if self.written is None:
+            self.written = self.servable.plain(self.result)
+        return self.written
+
+    def write(self) -> None:
+        """Write the fields as text, so that each further answer only copies it."""
+        if self.written_bytes == 0:
+            texts = {name: orjson.dumps(value) for name, value in self.plain().items()}
+            self.written = {name: orjson.Fragment(text) for name, text in texts.items()}
+            self.written_bytes = sum(map(len, texts.values()))
 
 
 class Step(Protocol[Q_contra, A]):

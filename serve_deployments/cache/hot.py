@@ -6,10 +6,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import nlargest
+from typing import Generic, TypeVar
 
 from cluster.clock import Clock
 from cluster.errors import ConfigError
 from serve_deployments.cache.key import CacheKey
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +42,14 @@ class HotSpec:
 
 
 @dataclass
-class _Past:
+class _Past(Generic[R]):
     count: float
     seen_s: float
-    request: bytes
+    request: R
+    size_bytes: int
 
 
-class HotKeys:
+class HotKeys(Generic[R]):
     """Decayed access counts of inputs, the coldest forgotten first.
 
     The decayed count of a steady stream settles at rate x half-life / ln 2, so that count x ln 2 / half-life is an
@@ -56,12 +60,14 @@ class HotKeys:
     spec
         Its numbers.
     clock
-        Measures.
+        Measures time.
+    measure
+        Request -> bytes.
     """
 
-    def __init__(self, spec: HotSpec, clock: Clock) -> None:
-        self.spec, self._clock = spec, clock
-        self._pasts: dict[CacheKey, _Past] = {}
+    def __init__(self, spec: HotSpec, clock: Clock, measure: Callable[[R], int]) -> None:
+        self.spec, self._clock, self._measure = spec, clock, measure
+        self._pasts: dict[CacheKey, _Past[R]] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -72,17 +78,19 @@ class HotKeys:
         """Of the remembered requests."""
         return self._bytes
 
-    def seen(self, key: CacheKey, request: bytes) -> None:
-        """Count one access; `request` is what asks for it again."""
+    def seen(self, key: CacheKey, make_request: Callable[[], R]) -> None:
+        """Count one access; of a new key, `make_request` returns what asks for it again."""
         now_s = self._clock.now_s()
         past = self._pasts.get(key)
         if past is not None:
             past.count, past.seen_s = self._decayed(past, now_s) + 1.0, now_s
             return
-        if len(request) > self.spec.max_bytes:
+        request = make_request()
+        size_bytes = self._measure(request)
+        if size_bytes > self.spec.max_bytes:
             return
-        self._pasts[key] = _Past(1.0, now_s, request)
-        self._bytes += len(request)
+        self._pasts[key] = _Past(1.0, now_s, request, size_bytes)
+        self._bytes += size_bytes
         if len(self._pasts) > self.spec.max_keys or self._bytes > self.spec.max_bytes:
             self._forget_cold(keep=key)
 
@@ -93,7 +101,7 @@ class HotKeys:
             0.0 if past is None else self._decayed(past, self._clock.now_s()) * math.log(2) / self.spec.half_life_s
         )
 
-    def request(self, key: CacheKey) -> bytes:
+    def request(self, key: CacheKey) -> R:
         """Return what asks for `key` again."""
         return self._pasts[key].request
 
@@ -125,9 +133,9 @@ class HotKeys:
         """Forget an input."""
         past = self._pasts.pop(key, None)
         if past is not None:
-            self._bytes -= len(past.request)
+            self._bytes -= past.size_bytes
 
-    def _decayed(self, past: _Past, now_s: float) -> float:
+    def _decayed(self, past: _Past[R], now_s: float) -> float:
         return past.count * math.exp2((past.seen_s - now_s) / self.spec.half_life_s)
 
     def _forget_cold(self, keep: CacheKey) -> None:

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from cluster.clock import Clock
 from cluster.errors import ConfigError
 from serve_deployments.cache.key import CacheKey
 
+V = TypeVar("V")
 ENTRY_BYTES = 512
 """What an entry takes beside its value: key, digest, record and their places; a little more than Python 3.11 takes,
 as tracemalloc sees it in the tests."""
 
 
 @dataclass(frozen=True)
-class _Entry:
-    value: bytes
+class _Entry(Generic[V]):
+    value: V
+    size_bytes: int
     expires_s: float
 
 
-class ExpiringLRU:
+class ExpiringLRU(Generic[V]):
     """Values by key, bounded in bytes and in time.
 
     Parameters
     ----------
+    measure
+        Value -> bytes it takes.
     clock
         Tells when an entry is too old.
     max_bytes
@@ -33,11 +39,11 @@ class ExpiringLRU:
         An entry's life; above 0.
     """
 
-    def __init__(self, clock: Clock, *, max_bytes: int, ttl_s: float) -> None:
+    def __init__(self, measure: Callable[[V], int], clock: Clock, *, max_bytes: int, ttl_s: float) -> None:
         if max_bytes < 0 or not ttl_s > 0:
             raise ConfigError(f"cache: got max_bytes={max_bytes} and ttl_s={ttl_s}, expected 0 or more and above 0")
-        self._clock, self.max_bytes, self.ttl_s = clock, max_bytes, ttl_s
-        self._entries: OrderedDict[CacheKey, _Entry] = OrderedDict()
+        self._measure, self._clock, self.max_bytes, self.ttl_s = measure, clock, max_bytes, ttl_s
+        self._entries: OrderedDict[CacheKey, _Entry[V]] = OrderedDict()
         self._bytes = 0
         self.evicted = 0
         """Entries pushed out for room, since the start."""
@@ -53,7 +59,7 @@ class ExpiringLRU:
         """What the entries take."""
         return self._bytes
 
-    def get(self, key: CacheKey) -> bytes | None:
+    def get(self, key: CacheKey) -> V | None:
         """Return the value, as the one used last; None where there is none or it is too old."""
         entry = self._entries.get(key)
         if entry is None:
@@ -64,13 +70,14 @@ class ExpiringLRU:
         self._entries.move_to_end(key)
         return entry.value
 
-    def put(self, key: CacheKey, value: bytes) -> None:
+    def put(self, key: CacheKey, value: V) -> None:
         """Keep a value; one that alone exceeds the bound is not kept, and pushes nothing out."""
         self._drop(key)
-        if _size(value) > self.max_bytes:
+        size_bytes = self._measure(value) + ENTRY_BYTES
+        if size_bytes > self.max_bytes:
             return
-        self._entries[key] = _Entry(value, self._clock.now_s() + self.ttl_s)
-        self._bytes += _size(value)
+        self._entries[key] = _Entry(value, size_bytes, self._clock.now_s() + self.ttl_s)
+        self._bytes += size_bytes
         while self._bytes > self.max_bytes:
             self._drop(next(iter(self._entries)))
             self.evicted += 1
@@ -90,8 +97,4 @@ class ExpiringLRU:
     def _drop(self, key: CacheKey) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self._bytes -= _size(entry.value)
-
-
-def _size(value: bytes) -> int:
-    return len(value) + ENTRY_BYTES
+            self._bytes -= entry.size_bytes

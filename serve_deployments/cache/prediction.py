@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Generic, Literal, Protocol, TypeVar
 
 from serve_deployments.cache.flight import SingleFlight
 from serve_deployments.cache.key import CacheKey
 from serve_deployments.cache.memory import ExpiringLRU
 
 logger = logging.getLogger(__name__)
+V = TypeVar("V")
 Source = Literal["hit", "computed", "shared"]
 """Where an answer came from: the store, its own computation, another caller's at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Computed:
+class Computed(Generic[V]):
     """What a computation gave.
 
     Parameters
@@ -28,12 +29,12 @@ class Computed:
         Whether it may be given again: an answer from a lower rung may not, the model is better when it is back.
     """
 
-    value: bytes
+    value: V
     keep: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class Found(Generic[V]):
     """An answer and its source.
 
     Parameters
@@ -44,12 +45,12 @@ class Found:
         Where it came from.
     """
 
-    value: bytes
+    value: V
     source: Source
 
 
 @dataclass(frozen=True)
-class Look:
+class Look(Generic[V]):
     """What a store knows of a key.
 
     Parameters
@@ -61,17 +62,17 @@ class Look:
         None where the store cannot tell; then nothing is kept.
     """
 
-    value: bytes | None
+    value: V | None
     era: Hashable
 
 
-class Store(Protocol):
+class Store(Protocol[V]):
     """Where answers are kept."""
 
-    async def look(self, key: CacheKey) -> Look:
+    async def look(self, key: CacheKey) -> Look[V]:
         """Return what is known of a key; never raises for a store that is away."""
 
-    async def keep(self, key: CacheKey, value: bytes, era: Hashable) -> None:
+    async def keep(self, key: CacheKey, value: V, era: Hashable) -> None:
         """Keep an answer that was computed since `era` was looked up, unless that is over."""
 
     async def forget(self, model: str | None) -> None:
@@ -88,7 +89,7 @@ class CacheMeter(Protocol):
         """Count one invalidation."""
 
 
-class MemoryStore:
+class MemoryStore(Generic[V]):
     """Answers in this process.
 
     Parameters
@@ -97,16 +98,16 @@ class MemoryStore:
         Their place.
     """
 
-    def __init__(self, entries: ExpiringLRU) -> None:
+    def __init__(self, entries: ExpiringLRU[V]) -> None:
         self.entries = entries
         self._eras: dict[str, int] = {}
         self._era = 0
 
-    async def look(self, key: CacheKey) -> Look:
+    async def look(self, key: CacheKey) -> Look[V]:
         """Return the entry and the era."""
         return Look(self.entries.get(key), self._era_of(key.model))
 
-    async def keep(self, key: CacheKey, value: bytes, era: Hashable) -> None:
+    async def keep(self, key: CacheKey, value: V, era: Hashable) -> None:
         """Keep the answer where its era is not over."""
         if era == self._era_of(key.model):
             self.entries.put(key, value)
@@ -123,7 +124,7 @@ class MemoryStore:
         return self._era, self._eras.get(model, 0)
 
 
-class PredictionCache:
+class PredictionCache(Generic[V]):
     """Answers by version and canonical input.
 
     Equal requests at the same time cause one computation in this process; one that fails is kept for nobody.
@@ -136,11 +137,11 @@ class PredictionCache:
         Who counts.
     """
 
-    def __init__(self, store: Store, meter: CacheMeter) -> None:
+    def __init__(self, store: Store[V], meter: CacheMeter) -> None:
         self.store, self._meter = store, meter
-        self._flights: SingleFlight[tuple[CacheKey, Hashable], Computed] = SingleFlight()
+        self._flights: SingleFlight[tuple[CacheKey, Hashable], Computed[V]] = SingleFlight()
 
-    async def answer(self, key: CacheKey, compute: Callable[[], Awaitable[Computed]]) -> Found:
+    async def answer(self, key: CacheKey, compute: Callable[[], Awaitable[Computed[V]]]) -> Found[V]:
         """Return the answer, kept or computed now; raises what `compute` raises."""
         look = await self.store.look(key)
         if look.value is not None:
@@ -149,7 +150,7 @@ class PredictionCache:
         computed, shared = await self._flights.fly((key, look.era), lambda: self._compute(key, look.era, compute))
         return self._told(key, computed.value, "shared" if shared else "computed")
 
-    async def renew(self, key: CacheKey, compute: Callable[[], Awaitable[Computed]]) -> None:
+    async def renew(self, key: CacheKey, compute: Callable[[], Awaitable[Computed[V]]]) -> None:
         """Compute and keep an answer before it is asked for; does nothing while it is being computed anyway."""
         look = await self.store.look(key)
         if (key, look.era) not in self._flights:
@@ -169,12 +170,14 @@ class PredictionCache:
         self._meter.invalidated(reason)
         logger.info("cached answers of %s thrown away: %s", model or "all models", reason)
 
-    async def _compute(self, key: CacheKey, era: Hashable, compute: Callable[[], Awaitable[Computed]]) -> Computed:
+    async def _compute(
+        self, key: CacheKey, era: Hashable, compute: Callable[[], Awaitable[Computed[V]]]
+    ) -> Computed[V]:
         computed = await compute()
         if computed.keep and era is not None:
             await self.store.keep(key, computed.value, era)
         return computed
 
-    def _told(self, key: CacheKey, value: bytes, source: Source) -> Found:
+    def _told(self, key: CacheKey, value: V, source: Source) -> Found[V]:
         self._meter.looked_up(key.model, source)
         return Found(value=value, source=source)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
-from collections.abc import Awaitable, Hashable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, Generic, TypeVar
 
 from cluster.clock import Clock
 from cluster.errors import ConfigError, TransientError
@@ -16,6 +16,7 @@ from serve_deployments.resilience.breaker import BreakerSpec, CircuitBreaker
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+V = TypeVar("V")
 TIMEOUT_S = 0.05
 """A lookup that takes longer than a forecast would (2 to 20 ms, see README) has lost its purpose."""
 FORGET_TIMEOUT_S = 1.0
@@ -23,7 +24,7 @@ BREAKER = BreakerSpec(failures=3, open_s=5.0, half_open_calls=1)
 _ERA = struct.Struct("<qq")
 
 
-class RedisStore:
+class RedisStore(Generic[V]):
     """Answers in a Redis, by application.
 
     An answer carries the eras it was computed in (of all models, and of its own); they are read in the same round
@@ -36,6 +37,8 @@ class RedisStore:
     ----------
     url
         `redis://…`.
+    encode, decode
+        Between answers and bytes; `decode` raises ValueError for bytes that are no answer.
     application
         Keeps apart what several applications store in one server.
     ttl_s
@@ -52,8 +55,17 @@ class RedisStore:
     """
 
     def __init__(
-        self, url: str, *, application: str, ttl_s: float, clock: Clock, timeout_s: float = TIMEOUT_S
+        self,
+        url: str,
+        encode: Callable[[V], bytes],
+        decode: Callable[[CacheKey, bytes], V],
+        *,
+        application: str,
+        ttl_s: float,
+        clock: Clock,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
+        self._encode, self._decode = encode, decode
         self._client = _client(url, timeout_s)
         self._prefix, self._ttl_ms, self._timeout_s = (
             f"heliotrope:{application}:cache",
@@ -64,21 +76,30 @@ class RedisStore:
         self.failures = 0
         """Calls that failed or were not made because of earlier failures, since the start."""
 
-    async def look(self, key: CacheKey) -> Look:
+    async def look(self, key: CacheKey) -> Look[V]:
         """Return the answer where its eras are the present ones, and these."""
         names = (self._era_name(None), self._era_name(key.model), self._name(key))
         found = await self._try(self._client.mget(names))
         if found is None:
             return Look(None, None)
         era = _ERA.pack(int(found[0] or 0), int(found[1] or 0))
-        value = found[2]
-        fresh = value is not None and value[: _ERA.size] == era
-        return Look(value[_ERA.size :] if fresh else None, era)
+        kept = found[2]
+        if kept is None or kept[: _ERA.size] != era:
+            return Look(None, era)
+        return Look(self._read(key, kept[_ERA.size :]), era)
 
-    async def keep(self, key: CacheKey, value: bytes, era: Hashable) -> None:
+    def _read(self, key: CacheKey, data: bytes) -> V | None:
+        try:
+            return self._decode(key, data)
+        except ValueError as error:
+            logger.warning("what redis holds for %s is no answer: %s", key.model, error)
+            return None
+
+    async def keep(self, key: CacheKey, value: V, era: Hashable) -> None:
         """Store the answer under the eras it was computed in; in a later era nobody reads it."""
         if isinstance(era, bytes):
-            await self._try(self._client.set(self._name(key), era + value, px=self._ttl_ms))
+            data = era + self._encode(value)
+            await self._try(self._client.set(self._name(key), data, px=self._ttl_ms))
 
     async def forget(self, model: str | None) -> None:
         """End an era for all replicas.

@@ -74,13 +74,17 @@ class Silent:
         """Nothing."""
 
 
-def store(server: Server, *, ttl_s: float = 60, timeout_s: float = 5.0, clock: Clock | None = None) -> RedisStore:
+def store(
+    server: Server, *, ttl_s: float = 60, timeout_s: float = 5.0, clock: Clock | None = None
+) -> RedisStore[bytes]:
     clock = clock or SystemClock()
-    return RedisStore(server.url, application="test", ttl_s=ttl_s, clock=clock, timeout_s=timeout_s)
+    return RedisStore(
+        server.url, bytes, lambda _, data: data, application="test", ttl_s=ttl_s, clock=clock, timeout_s=timeout_s
+    )
 
 
-async def ask(cache: PredictionCache, word: str = "fresh") -> Found:
-    async def compute() -> Computed:
+async def ask(cache: PredictionCache[bytes], word: str = "fresh") -> Found[bytes]:
+    async def compute() -> Computed[bytes]:
         return Computed(value=word.encode())
 
     return await cache.answer(KEY, compute)

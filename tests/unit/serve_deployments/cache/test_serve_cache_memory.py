@@ -23,7 +23,7 @@ class LRUMachine(RuleBasedStateMachine):
     @initialize(entries=st.integers(0, 4))
     def start(self, entries: int) -> None:
         self.clock = ManualClock()
-        self.lru = ExpiringLRU(self.clock, max_bytes=entries * (ENTRY_BYTES + 10), ttl_s=10)
+        self.lru = ExpiringLRU[bytes](len, self.clock, max_bytes=entries * (ENTRY_BYTES + 10), ttl_s=10)
         self.twin: OrderedDict[CacheKey, tuple[bytes, float]] = OrderedDict()
 
     def size(self) -> int:
@@ -73,7 +73,7 @@ TestLRUMachine = LRUMachine.TestCase
 @given(st.floats(0.1, 9.9))
 def test_what_is_left_of_an_entrys_life(waited_s: float) -> None:
     clock, key = ManualClock(), CacheKey("m", b"k")
-    lru = ExpiringLRU(clock, max_bytes=10_000, ttl_s=10)
+    lru = ExpiringLRU[bytes](len, clock, max_bytes=10_000, ttl_s=10)
     assert key not in lru
     lru.put(key, b"v")
     clock.advance(waited_s)
@@ -85,7 +85,7 @@ def test_what_is_left_of_an_entrys_life(waited_s: float) -> None:
 
 def test_entries_take_what_is_counted_for_them() -> None:
     count, length = 2000, 1000
-    lru = ExpiringLRU(ManualClock(), max_bytes=10**9, ttl_s=10)
+    lru = ExpiringLRU[bytes](len, ManualClock(), max_bytes=10**9, ttl_s=10)
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]

@@ -39,7 +39,7 @@ class Model:
     def __init__(self, *, keep: bool = True, error: Exception | None = None) -> None:
         self.go, self.calls, self.ended, self.keep, self.error = asyncio.Event(), 0, 0, keep, error
 
-    async def __call__(self) -> Computed:
+    async def __call__(self) -> Computed[bytes]:
         self.calls += 1
         try:
             await self.go.wait()
@@ -50,8 +50,10 @@ class Model:
         return Computed(value=f"answer {self.calls}".encode(), keep=self.keep)
 
 
-def made(counts: Counts | None = None) -> PredictionCache:
-    return PredictionCache(MemoryStore(ExpiringLRU(ManualClock(), max_bytes=10_000, ttl_s=60)), counts or Counts())
+def made(counts: Counts | None = None) -> PredictionCache[bytes]:
+    return PredictionCache(
+        MemoryStore(ExpiringLRU[bytes](len, ManualClock(), max_bytes=10_000, ttl_s=60)), counts or Counts()
+    )
 
 
 async def turns() -> None:
