@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from cluster.monitoring.request_log import current
 from cluster.security.access import Access
+from cluster.security.identity import UNKNOWN
 from serve_deployments.steps import Answer, Call, Reply, Visit
 
 
@@ -16,7 +18,11 @@ class AccessStep:
 
     async def __call__(self, asked: Visit, next: Callable[[Visit], Awaitable[Reply]]) -> Reply:  # noqa: A002
         """Note who asks, or raise UnauthenticatedError or ForbiddenError."""
-        asked.identity = self._access.enter(asked.headers, asked.permission, asked.route)
+        asked.identity = UNKNOWN
+        asked.identity = self._access.identify(asked.headers, asked.permission)
+        if facts := current.get():
+            facts.key_id = asked.identity.key_id
+        self._access.allow(asked.identity, asked.permission, asked.route)
         return await next(asked)
 
 

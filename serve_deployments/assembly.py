@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from cluster.clock import SystemClock
 from cluster.monitoring.metrics import Metrics
 from cluster.security.access import Access
 from cluster.security.key_file import KeyFile
@@ -13,6 +14,7 @@ from cluster.security.key_ring import KeyRing
 from serve_deployments.access_step import AccessStep, ModelAccessStep
 from serve_deployments.anomalies.connection import StreamLimits, Streams, stream_routes
 from serve_deployments.graph import GraphSpec
+from serve_deployments.guard import Guard
 from serve_deployments.ingress import Routes
 from serve_deployments.loading import load_shelf
 from serve_deployments.steps import CallStep, DoorStep
@@ -31,10 +33,13 @@ class Assembly:
         Says what is on.
     metrics
         Of the replica.
+    replica
+        Its name, unlike any other's.
     """
 
-    def __init__(self, spec: GraphSpec, metrics: Metrics) -> None:
+    def __init__(self, spec: GraphSpec, metrics: Metrics, *, replica: str) -> None:
         self._spec, self._metrics = spec, metrics
+        self.guard = Guard(spec.guard, application=spec.application, replica=replica, clock=SystemClock())
         self.shelf = load_shelf(spec)
 
     @cached_property
@@ -49,12 +54,14 @@ class Assembly:
     @property
     def door(self) -> Sequence[DoorStep]:
         """Before every route, the first outermost: audit, access, rate limit."""
-        return [AccessStep(self._access)] if self._access else []
+        access: list[DoorStep] = [AccessStep(self._access)] if self._access else []
+        return [*self.guard.outside, *access, *self.guard.inside]
 
     @property
     def steps(self) -> Sequence[CallStep]:
         """Around the computation, the first outermost: access to the model, split, cache, fallback, breaker."""
-        return [ModelAccessStep(self._access)] if self._access else []
+        access: list[CallStep] = [ModelAccessStep(self._access)] if self._access else []
+        return [*self.guard.steps, *access]
 
     @property
     def observers(self) -> Sequence[Observer]:

@@ -20,7 +20,7 @@ from ray.serve.handle import DeploymentHandle
 
 from cluster.clock import SystemClock
 from cluster.errors import TransientError
-from cluster.monitoring import metrics_actor
+from cluster.monitoring import metrics_actor, request_log
 from cluster.monitoring.metrics import Metrics
 from serve_deployments.assembly import Assembly
 from serve_deployments.batch_policy import BatchPolicy
@@ -118,7 +118,7 @@ class Reporter:
 
     def __init__(self, application: str, metrics: Metrics) -> None:
         self._application, self._metrics = application, metrics
-        self._source = serve.get_replica_context().replica_tag
+        self.source = serve.get_replica_context().replica_tag
         self._actor: Any = None
 
     async def scrape(self) -> str:
@@ -152,7 +152,7 @@ class Reporter:
         try:
             if self._actor is None:
                 self._actor = metrics_actor.get_or_create(self._application)
-            call = getattr(self._actor, method).remote(self._source, self._metrics.snapshot())
+            call = getattr(self._actor, method).remote(self.source, self._metrics.snapshot())
             return await asyncio.wait_for(call, PUSH_TIMEOUT_S)
         except (RayActorError, TimeoutError) as error:
             self._actor = None
@@ -168,7 +168,9 @@ class FusedIngress:
 
     def __init__(self, spec_json: Mapping[str, Any]) -> None:
         spec, metrics = GraphSpec.from_json(spec_json), Metrics()
-        reporter, parts = Reporter(spec.application, metrics), Assembly(spec, metrics)
+        request_log.set_up(spec.guard.log_format)
+        reporter = Reporter(spec.application, metrics)
+        parts = Assembly(spec, metrics, replica=reporter.source)
         self._service = fused_service(
             parts.shelf,
             limits=spec.limits,
@@ -198,7 +200,9 @@ class SpreadIngress:
 
     def __init__(self, spec_json: Mapping[str, Any], members: Mapping[str, Sequence[DeploymentHandle]]) -> None:
         spec, metrics = GraphSpec.from_json(spec_json), Metrics()
-        reporter, parts = Reporter(spec.application, metrics), Assembly(spec, metrics)
+        request_log.set_up(spec.guard.log_format)
+        reporter = Reporter(spec.application, metrics)
+        parts = Assembly(spec, metrics, replica=reporter.source)
         self._shelf, self._executor = parts.shelf, _threads(spec)
         calls = {key: [member_call(handle) for handle in handles] for key, handles in members.items()}
         service = Service(
@@ -226,7 +230,12 @@ class SpreadIngress:
 
 
 def _api(parts: Assembly, service: Service, reporter: Reporter) -> App:
-    return build_api(service, door=parts.door, more=parts.routes, lifespan=reporter.beside, echo_request_id=False)
+    @asynccontextmanager
+    async def beside(app: FastAPI) -> AsyncIterator[None]:
+        async with reporter.beside(app), parts.guard.beside():
+            yield
+
+    return build_api(service, door=parts.door, more=parts.routes, lifespan=beside, echo_request_id=False)
 
 
 def node_name(servable: Servable, index: int) -> str:
@@ -239,6 +248,7 @@ class Member:
 
     def __init__(self, spec_json: Mapping[str, Any], model: int, index: int) -> None:
         spec, metrics = GraphSpec.from_json(spec_json), Metrics()
+        request_log.set_up(spec.guard.log_format)
         self._reporter = Reporter(spec.application, metrics)
         servable = load_servable(spec, spec.models[model])
         self._probe = servable.prepare([servable.probe()])

@@ -13,6 +13,7 @@ from cluster.errors import ConfigError
 from cluster.settings import Settings
 from cluster.storage.cache import local_copy
 from serve_deployments.admission import Limits
+from serve_deployments.guard_spec import GuardSpec
 from serve_deployments.node_cost import measure
 from serve_deployments.placement import Placement, PlacementPolicy
 from training.core.artifact import verify
@@ -106,6 +107,8 @@ class GraphSpec:
         API keys; None switches authentication off.
     key_required, roles_checked
         Refuse requests without a key; check roles.
+    guard
+        Rate limit, audit, log lines, traces.
     events_url
         Storage with past anomalies and what came of them; None knows none.
     """
@@ -127,6 +130,7 @@ class GraphSpec:
     keys_file: str | None = None
     key_required: bool = False
     roles_checked: bool = False
+    guard: GuardSpec = field(default_factory=GuardSpec)
     events_url: str | None = None
 
     def __post_init__(self) -> None:
@@ -173,6 +177,7 @@ class GraphSpec:
             keys_file=str(settings.api_keys_file) if settings.enable_authentication else None,
             key_required=settings.api_key_required,
             roles_checked=settings.enable_authorization,
+            guard=GuardSpec.from_settings(settings),
             events_url=settings.storage_url,
         )
 
@@ -189,6 +194,7 @@ class GraphSpec:
                 "models": tuple(ServedModel(**model) for model in data["models"]),
                 "limits": Limits(**data["limits"]),
                 "scaling": Scaling(**data["scaling"]),
+                "guard": GuardSpec.from_json(data["guard"]),
             }
         )
 

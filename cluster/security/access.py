@@ -29,8 +29,8 @@ class Access:
     required: bool = False
     roles: bool = False
 
-    def enter(self, headers: Mapping[str, str], permission: Permission, route: str = "") -> Identity:
-        """Return who asks.
+    def identify(self, headers: Mapping[str, str], permission: Permission) -> Identity:
+        """Return who asks, whatever they may do.
 
         Parameters
         ----------
@@ -38,15 +38,11 @@ class Access:
             Of the request; names in lower case, or a mapping that does not care.
         permission
             What the route states.
-        route
-            Its template, for keys scoped to routes.
 
         Raises
         ------
         UnauthenticatedError
             No key, or one that opens nothing.
-        ForbiddenError
-            The key may not do this.
         """
         if self.keys is None:
             return ANYBODY
@@ -55,10 +51,12 @@ class Access:
         key = presented_key(headers.get("authorization"), headers.get("x-api-key"))
         if key is None and self.required:
             raise refused("no key")
-        identity = ANONYMOUS if key is None else self.keys.identify(key)
-        if self.roles:
+        return ANONYMOUS if key is None else self.keys.identify(key)
+
+    def allow(self, identity: Identity, permission: Permission, route: str) -> None:
+        """Raise ForbiddenError where they may not do this, at a route of this template."""
+        if self.roles and self.keys is not None and permission is not Permission.OPEN:
             identity.need(permission, route)
-        return identity
 
     def enter_model(self, identity: Identity, model: str) -> None:
         """Raise ForbiddenError where the key is not for this model; known only once the body is read."""

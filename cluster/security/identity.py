@@ -92,6 +92,8 @@ ANONYMOUS = Identity(key_id="anonymous", name="anonymous", role=Role.PREDICTOR)
 """Who asks without a key, where none is required."""
 ANYBODY = Identity(key_id="anybody", name="anybody", role=Role.ADMIN)
 """Who asks where authentication is off."""
+UNKNOWN = Identity(key_id="unknown", name="unknown", role=Role.VIEWER)
+"""Who shows a key that opens nothing, in records of the refusal."""
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

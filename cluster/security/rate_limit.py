@@ -63,8 +63,8 @@ class RateLimit:
         self._asking: dict[str, asyncio.Task[Lease | None]] = {}
         self._paused_until_s = 0.0
 
-    async def admit(self, caller: str) -> RateDecision:
-        """Return what is left; raise RateLimitedError, or TransientError where nobody can tell."""
+    async def decide(self, caller: str) -> RateDecision:
+        """Return whether the caller may go on; raise TransientError where nobody can tell and none shall pass."""
         decision = self._leases.spend(caller)
         while decision is None:
             if self._paused():
@@ -74,11 +74,18 @@ class RateLimit:
                 lease = await asyncio.shield(self._ask(caller))
                 none_left = lease is not None and not lease.granted
                 decision = _decided(lease) if lease and none_left else self._leases.spend(caller)
-        if not decision.admitted:
-            raise self._refusal(decision)
-        if caller not in self._asking and not self._paused() and self._leases.wanted(caller):
+        more = decision.admitted and self._leases.wanted(caller)
+        if more and caller not in self._asking and not self._paused():
             self._ask(caller)
         return decision
+
+    def refusal(self, decision: RateDecision) -> RateLimitedError:
+        """Return the error for a request that may not go on."""
+        return RateLimitedError(
+            f"too many requests with this key: got more than {self.quota.per_minute} a minute with a burst of "
+            f"{self.quota.burst}, expected a pause of {decision.wait_s:.3f} s",
+            retry_after_s=decision.wait_s,
+        )
 
     def _ask(self, caller: str) -> asyncio.Task[Lease | None]:
         """Ask once for all who wait."""
@@ -112,15 +119,6 @@ class RateLimit:
                 retry_after_s=self._failure.pause_s,
             )
         return self._own.lease(caller)
-
-    def _refusal(self, decision: RateDecision) -> RateLimitedError:
-        return RateLimitedError(
-            f"too many requests with this key: got more than {self.quota.per_minute} a minute with a burst of "
-            f"{self.quota.burst}, expected a pause of {decision.wait_s:.3f} s",
-            retry_after_s=decision.wait_s,
-            reset_s=decision.full_s,
-            policy=self.quota.policy,
-        )
 
 
 def _decided(lease: Lease) -> RateDecision:

@@ -66,7 +66,7 @@ def test_redis_under_a_replicas_limit(redis_url: str) -> None:
     async def test() -> None:
         office = RedisOffice(redis_url, QUOTA, timeout_s=5, namespace="limit")
         limit = RateLimit(Leases(QUOTA, SystemClock(), chunk=2), office, SystemClock())
-        decisions = [await limit.admit("key") for _ in range(30)]
+        decisions = [await limit.decide("key") for _ in range(30)]
         assert decisions[0].remaining >= decisions[-1].remaining
         assert limit.failures == 0
         await office.close()

@@ -16,6 +16,12 @@ from cluster.security.roles import LOWEST, PERMISSIONS, Permission, Role, permis
 FORECAST_ROUTE = "/v1/emissions/forecast"
 
 
+def enter(access: Access, headers: dict[str, str], permission: Permission, route: str = "") -> Identity:
+    found = access.identify(headers, permission)
+    access.allow(found, permission, route)
+    return found
+
+
 def identity(role: Role, scope: Scope | None = None) -> Identity:
     return Identity(key_id="0123456789ab", name="ci", role=role, scope=scope or Scope())
 
@@ -79,7 +85,7 @@ def test_names_of_roles_and_permissions_are_read_or_listed() -> None:
 
 
 def test_without_authentication_anybody_may_do_anything() -> None:
-    assert Access().enter({}, Permission.MANAGE_KEYS) is ANYBODY
+    assert enter(Access(), {}, Permission.MANAGE_KEYS) is ANYBODY
 
 
 def test_the_door(tmp_path: Path) -> None:
@@ -88,22 +94,22 @@ def test_the_door(tmp_path: Path) -> None:
     scope = Scope(models=("nox",))
     caller = file.change(lambda book: book.create("app", Role.PREDICTOR, now_s=0, scope=scope)).text
     strict = Access(keys=KeyRing(file), required=True, roles=True)
-    assert strict.enter({}, Permission.OPEN) is ANONYMOUS
+    assert enter(strict, {}, Permission.OPEN) is ANONYMOUS
     with pytest.raises(UnauthenticatedError, match="got no key"):
-        strict.enter({}, Permission.FORECAST)
+        enter(strict, {}, Permission.FORECAST)
     with pytest.raises(ForbiddenError):
-        strict.enter({"x-api-key": viewer}, Permission.FORECAST)
-    asking = strict.enter({"authorization": f"Bearer {caller}"}, Permission.FORECAST, FORECAST_ROUTE)
+        enter(strict, {"x-api-key": viewer}, Permission.FORECAST)
+    asking = enter(strict, {"authorization": f"Bearer {caller}"}, Permission.FORECAST, FORECAST_ROUTE)
     assert asking.name == "app"
     strict.enter_model(asking, "nox")
     with pytest.raises(ForbiddenError):
         strict.enter_model(asking, "co")
     loose = Access(keys=KeyRing(file))
-    assert loose.enter({}, Permission.FORECAST) is ANONYMOUS
-    assert loose.enter({"x-api-key": viewer}, Permission.FORECAST).name == "dash"
+    assert enter(loose, {}, Permission.FORECAST) is ANONYMOUS
+    assert enter(loose, {"x-api-key": viewer}, Permission.FORECAST).name == "dash"
     loose.enter_model(asking, "co")
     with pytest.raises(UnauthenticatedError):
-        loose.enter({"x-api-key": "wrong"}, Permission.FORECAST)
+        enter(loose, {"x-api-key": "wrong"}, Permission.FORECAST)
 
 
 def test_anonymous_callers_may_predict_but_not_operate() -> None:

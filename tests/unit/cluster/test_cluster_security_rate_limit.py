@@ -11,7 +11,7 @@ import pytest
 from cluster.clock import ManualClock
 from cluster.errors import ConfigError, RateLimitedError, TransientError
 from cluster.security.leases import Leases, chunk_of
-from cluster.security.quota import Bucket, Lease, Quota
+from cluster.security.quota import Bucket, Lease, Quota, RateDecision
 from cluster.security.rate_limit import OfficeFailure, RateLimit, local_office
 
 QUOTA = Quota(per_minute=1000, burst=100)
@@ -46,11 +46,18 @@ def limit_of(clock: ManualClock, office: Office, chunk: int = 5, **failure: Any)
     return RateLimit(leases, office, clock, failure=OfficeFailure(**failure))
 
 
+async def admit(limit: RateLimit) -> RateDecision:
+    decision = await limit.decide(KEY)
+    if not decision.admitted:
+        raise limit.refusal(decision)
+    return decision
+
+
 async def admitted(limit: RateLimit, requests: int) -> int:
     count = 0
     for _ in range(requests):
         try:
-            await limit.admit(KEY)
+            await admit(limit)
             count += 1
         except RateLimitedError:
             pass
@@ -89,7 +96,7 @@ def test_a_refusal_says_how_long_to_wait_and_that_is_true() -> None:
         await admitted(limit, 100)
         for _ in range(2):
             with pytest.raises(RateLimitedError, match="more than 1000 a minute with a burst of 100") as raised:
-                await limit.admit(KEY)
+                await admit(limit)
             assert raised.value.retry_after_s == pytest.approx(0.06)
         clock.advance(0.0599)
         assert await admitted(limit, 1) == 0
@@ -102,7 +109,7 @@ def test_a_refusal_says_how_long_to_wait_and_that_is_true() -> None:
 def test_callers_who_arrive_together_ask_once() -> None:
     async def test(clock: ManualClock, office: Office) -> None:
         limit, office.gate = limit_of(clock, office), asyncio.Event()
-        waiting = [asyncio.create_task(limit.admit(KEY)) for _ in range(5)]
+        waiting = [asyncio.create_task(admit(limit)) for _ in range(5)]
         await asyncio.sleep(0)
         waiting[0].cancel()
         await asyncio.sleep(0)
@@ -118,7 +125,7 @@ def test_callers_who_arrive_together_ask_once() -> None:
 def test_headers_count_down_and_name_the_policy() -> None:
     async def test(clock: ManualClock, office: Office) -> None:
         limit = limit_of(clock, office)
-        first, second = [await limit.admit(KEY) for _ in range(2)]
+        first, second = [await admit(limit) for _ in range(2)]
         assert dict(first.headers(QUOTA)) == {
             b"ratelimit-policy": b"1000;w=60;burst=100",
             b"ratelimit-limit": b"100",
@@ -148,7 +155,7 @@ def test_without_an_office_a_closed_limit_refuses_with_503() -> None:
         limit, office.fault = limit_of(clock, office, admit=False), OSError("gone")
         for _ in range(3):
             with pytest.raises(TransientError, match="ML_RATE_LIMIT_ON_FAILURE") as raised:
-                await limit.admit(KEY)
+                await admit(limit)
             assert raised.value.http_status == 503
         assert office.asked == 1
 
@@ -158,12 +165,12 @@ def test_without_an_office_a_closed_limit_refuses_with_503() -> None:
 def test_an_office_that_hangs_is_given_up_and_what_is_held_still_counts() -> None:
     async def test(clock: ManualClock, office: Office) -> None:
         limit = limit_of(clock, office, timeout_s=0.001, admit=False)
-        await limit.admit(KEY)
+        await admit(limit)
         office.gate = asyncio.Event()
         held = 4
-        assert [(await limit.admit(KEY)).admitted for _ in range(held)] == [True] * held
+        assert [(await admit(limit)).admitted for _ in range(held)] == [True] * held
         with pytest.raises(TransientError):
-            await limit.admit(KEY)
+            await admit(limit)
 
     run(test)
 

@@ -1,0 +1,101 @@
+"""The guard of a replica, built from its spec: its steps, and what lives as long as the replica."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from cluster.clock import Clock
+from cluster.security.audit_chain import Signer
+from cluster.security.audit_folder import AuditFolder
+from cluster.security.audit_log import AuditLog
+from cluster.security.leases import Leases, chunk_of
+from cluster.security.quota import Bucket, Quota
+from cluster.security.rate_limit import Office, OfficeFailure, RateLimit, local_office
+from serve_deployments.guard_spec import GuardSpec
+from serve_deployments.guard_steps import NoteModelStep, RateStep, RecordStep
+from serve_deployments.steps import CallStep, DoorStep
+
+
+class Guard:
+    """What a replica's spec puts at its door. A part that is off is in no list and costs nothing.
+
+    Parameters
+    ----------
+    spec
+        Says what is on.
+    application
+        Shares its rate limits.
+    replica
+        Name of the writer in the audit log; no other process may have it.
+    clock
+        For limits and records.
+
+    Raises
+    ------
+    ConfigError
+        The audit key cannot be read, or a library is missing.
+    """
+
+    def __init__(self, spec: GuardSpec, *, application: str, replica: str, clock: Clock) -> None:
+        self._spec, self._application, self._clock = spec, application, clock
+        self.audit = self._audit_log(replica)
+        self._limit = self._rate_limit(spec.quota) if spec.quota else None
+
+    @property
+    def outside(self) -> list[DoorStep]:
+        """Steps before access is checked."""
+        lines = self._spec.log_format == "json"
+        return [RecordStep(self._clock, audit=self.audit, lines=lines)] if self.audit or lines else []
+
+    @property
+    def inside(self) -> list[DoorStep]:
+        """Steps once it is known who asks."""
+        return [RateStep(self._limit)] if self._limit else []
+
+    @property
+    def steps(self) -> list[CallStep]:
+        """Steps around the computation."""
+        return [NoteModelStep()] if self.outside else []
+
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator[None]:
+        """Write the audit log while the block runs."""
+        if self.audit is None:
+            yield
+            return
+        self.audit.start()
+        try:
+            yield
+        finally:
+            self.audit.close()
+
+    def _audit_log(self, replica: str) -> AuditLog | None:
+        spec = self._spec
+        if spec.audit_dir is None or spec.audit_key_file is None:
+            return None
+        folder = AuditFolder(
+            path=Path(spec.audit_dir),
+            signer=Signer.from_file(Path(spec.audit_key_file), create=True),
+            clock=self._clock,
+            retention_days=spec.audit_retention_days,
+        )
+        return AuditLog(folder, replica, self._clock)
+
+    def _rate_limit(self, quota: Quota) -> RateLimit:
+        alone = self._spec.rate_backend == "memory"
+        leases = Leases(quota, self._clock, chunk=1 if alone else chunk_of(quota))
+        failure = OfficeFailure(admit=self._spec.admit_on_failure)
+        return RateLimit(leases, self._office(quota), self._clock, failure=failure)
+
+    def _office(self, quota: Quota) -> Office:
+        if self._spec.rate_backend == "ray":
+            from cluster.actors.rate_office import ray_office
+
+            return ray_office(self._application, quota)
+        if self._spec.redis_url is not None:
+            from cluster.security.redis_office import RedisOffice
+
+            return RedisOffice(self._spec.redis_url, quota, namespace=self._application)
+        return local_office(Bucket(quota, self._clock))
