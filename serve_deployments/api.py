@@ -23,6 +23,8 @@ Endpoint = Callable[..., Awaitable[Response]]
 COMPONENTS = "#/components/schemas/{model}"
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 UNKNOWN = "unknown"
+FRAMEWORK_PATHS = frozenset(("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"))
+"""FastAPI's own pages: they describe the API and know no data."""
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {
         "description": text,
@@ -51,7 +53,7 @@ class Api:
             redirect_slashes=False,
             lifespan=lifespan,
         )
-        self._permissions: dict[str, Permission] = {}
+        self._permissions: dict[tuple[str, str], Permission] = {}
         problems.install(self.app)
         for question in questions:
             self._describe(question)
@@ -75,7 +77,7 @@ class Api:
         **described
             More for FastAPI: `response_model`, `openapi_extra`.
         """
-        self._permissions[path] = permission
+        self._permissions[method, path] = permission
         self.app.add_api_route(path, endpoint, methods=[method], tags=[tag], responses=_PROBLEMS, **described)
 
     def route_of(self, scope: Scope) -> tuple[str, Permission]:
@@ -83,8 +85,14 @@ class Api:
         for route in self.app.routes:
             if route.matches(scope)[0] is Match.FULL:
                 path = str(getattr(route, "path", UNKNOWN))
-                return path, self._permissions.get(path, Permission.OPEN)
+                return path, self.permission_of(scope["method"], path)
         return UNKNOWN, Permission.OPEN
+
+    def permission_of(self, method: str, path: str) -> Permission:
+        """Return what a route asks of a key; what nobody stated, only an administrator may."""
+        if path in FRAMEWORK_PATHS:
+            return Permission.OPEN
+        return self._permissions.get((method, path), Permission.MANAGE_KEYS)
 
     def _describe(self, question: QuestionRoute) -> None:
         content = {

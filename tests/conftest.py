@@ -173,6 +173,10 @@ class Caller:
         """Send a POST."""
         return self._runner.run(self._http.post(path, **more))
 
+    def request(self, method: str, path: str) -> httpx.Response:
+        """Send anything else."""
+        return self._runner.run(self._http.request(method, path))
+
     def close(self) -> None:
         """End the event loop."""
         self._runner.run(self._http.aclose())
