@@ -8,6 +8,7 @@ from importlib import import_module
 from benchmarks.measure import Benchmark, run
 
 BENCHMARKS = {
+    "automl": "benchmarks.automl",
     "backtest_scale": "benchmarks.backtest_scale",
     "bizitobs": "benchmarks.bizitobs",
     "emissions": "benchmarks.emissions",
@@ -18,11 +19,15 @@ BENCHMARKS = {
     "etth1_lstm": "benchmarks.etth1_lstm",
     "lstm_training": "benchmarks.lstm_training",
     "operations": "benchmarks.operations",
+    "planted": "benchmarks.planted",
     "tune_overhead": "benchmarks.tune_overhead",
     "two_workers": "benchmarks.two_workers",
     "nab": "benchmarks.nab",
     "online_scoring": "benchmarks.online_scoring",
+    "proposals": "benchmarks.proposals",
     "quality": "benchmarks.quality",
+    "regret": "benchmarks.regret",
+    "search_trials": "benchmarks.search_trials",
     "rollouts": "benchmarks.rollouts",
     "victoria": "benchmarks.victoria",
 }

@@ -35,7 +35,7 @@ from benchmarks.nab_series import public_folder_has
 from benchmarks.public_data import public_file
 from cluster.errors import UserError
 from training.alarms.recipe import ALARM_PARAMS, AlarmRecipe
-from training.alarms.scorer import FOLDS, make, own_scale, scale_of
+from training.alarms.scorer import Scorer, crossed_scores, make
 from training.core.detector import Detector
 from training.core.panel import Panel
 from training.core.schema import Column, Schema
@@ -43,7 +43,6 @@ from training.core.validation import ID, TIME
 from training.core.windows import Floats
 from training.detectors.ensemble import MEMBERS, OF_ROWS
 from training.evaluation.alarm_budget import Budget, Flags, runs
-from training.evaluation.held_out import held_out_scores
 from training.evaluation.member_tails import MemberTails
 from training.evaluation.threshold import THRESHOLDS
 
@@ -124,7 +123,7 @@ class Setting:
     Parameters
     ----------
     level
-        What sets it: `apart`, rows after those that teach; `crossed`, see `held_out_scores`.
+        What sets it: `apart`, rows after those that teach; `crossed`, see `crossed_scores`.
     method
         Catalog name of the threshold.
     alarms
@@ -203,13 +202,11 @@ def scored(file: Recorded, name: str, level: str) -> tuple[Detector, Floats, Flo
     kind, params = DETECTED[name]
     last = file.taught if level == "apart" else file.late
     history = Panel(file.panel.frame.iloc[:last], file.panel.schema)
-    detector = make(kind, params).fit(history)
-    scores = detector.score_members(file.panel)
+    scorer = Scorer.in_own_units(history, lambda: make(kind, params))
+    scores = scorer.members_in_units(file.panel)
     if level == "apart":
-        return detector, scores[:, file.taught : file.late], scores[:, file.late :]
-    middle, unit = scale_of(detector.score_members(history))
-    known = held_out_scores(lambda: make(kind, params), history, own_scale, folds=FOLDS)
-    return detector, known, (scores[:, file.late :] - middle[:, None]) / unit[:, None]
+        return scorer.detector, scores[:, file.taught : file.late], scores[:, file.late :]
+    return scorer.detector, crossed_scores(history, lambda: make(kind, params)), scores[:, file.late :]
 
 
 def together(detector: Detector, series: str, known: Floats, new: Floats, budget: Budget) -> tuple[Floats, Floats]:

@@ -95,12 +95,25 @@ class Scorer:
             As `Detector.fit`, and where no member of an ensemble can be calibrated.
         """
         panel = watched(learned)
-        detector = make().fit(panel)
-        middle, unit = scale_of(detector.score_members(panel))
-        plain = cls(series=panel.series[0], detector=detector, middle=middle, unit=unit)
-        known = held_out_scores(make, panel, own_scale, folds=FOLDS)
-        scorer = plain._with_tails(known, budget_of(detector)) if len(middle) > 1 else plain
+        plain = cls.in_own_units(panel, make)
+        known = crossed_scores(panel, make)
+        alone = len(plain.middle) == 1
+        scorer = plain if alone else plain._with_tails(known, budget_of(plain.detector))
         return scorer, scorer.on_scale(known)
+
+    @classmethod
+    def in_own_units(cls, panel: Panel, make: Callable[[], Detector]) -> Self:
+        """Return a detector fitted on the watched columns of one series, and the units of its members' scores."""
+        detector, series = make().fit(panel), panel.series[0]
+        scores = detector.taught_scores(panel)
+        middle = np.array([np.nanmedian(each) for each in scores])
+        unit = np.array([np.nanquantile(each, HIGH) for each in scores]) - middle
+        return cls(series=series, detector=detector, middle=middle, unit=np.maximum(unit, LEAST_UNIT))
+
+    @property
+    def reach(self) -> int:
+        """Rows before and after a row that its score may hang on."""
+        return self.detector.lookback(self.detector.state_of(self.series))
 
     def _with_tails(self, known: Floats, budget: Budget) -> Self:
         names, weights = self.detector.member_names, self.detector.member_weights(self.series)
@@ -109,7 +122,11 @@ class Scorer:
 
     def score(self, panel: Panel) -> Scored:
         """Score the rows of the series; raise what `Detector.score` raises."""
-        return self.on_scale(self.in_units(self.detector.score_members(watched(panel))))
+        return self.on_scale(self.members_in_units(watched(panel)))
+
+    def members_in_units(self, panel: Panel) -> Floats:
+        """Return (M, R) members' own scores of the watched columns, in units of what they give to usual rows."""
+        return self.in_units(self.detector.score_members(panel))
 
     def in_units(self, raw: Floats) -> Floats:
         """Return (M, R) members' own scores in units of what they give to usual rows."""
@@ -189,19 +206,15 @@ def watched(panel: Panel) -> Panel:
     return Panel(panel.frame, replace(panel.schema, covariates=()))
 
 
-def scale_of(raw: Floats) -> tuple[Floats, Floats]:
-    """Return (M,) and (M,): median of members' scores, and how far above it their highest hundredth begins."""
-    middle = np.nanmedian(raw, axis=1)
-    unit = np.nanquantile(raw, HIGH, axis=1) - middle
-    return middle, np.maximum(unit, LEAST_UNIT)
-
-
-def own_scale(detector: Detector, panel: Panel) -> Floats:
-    """Return (M, R) scores in the detector's own units: the scale hangs on the rows that it was fitted on."""
-    raw = detector.score_members(panel)
-    middle, unit = scale_of(raw)
-    out: Floats = (raw - middle[:, None]) / unit[:, None]
-    return out
+def crossed_scores(panel: Panel, make: Callable[[], Detector]) -> Floats:
+    """Return (M, R) members' scores, in units, of watched rows of a series by detectors that did not see them."""
+    return held_out_scores(
+        lambda rows: Scorer.in_own_units(rows, make),
+        panel,
+        lambda scorer, rows: scorer.members_in_units(rows),
+        reach=lambda scorer: scorer.reach,
+        folds=FOLDS,
+    )
 
 
 def _says(detector: Detector, series: str, tails: MemberTails) -> tuple[Mapping[str, Any], ...]:

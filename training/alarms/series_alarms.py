@@ -105,8 +105,7 @@ class SeriesAlarms:
     @property
     def need(self) -> int:
         """Rows that a table must have to be scored."""
-        detector = self.scorer.detector
-        return detector.lookback(detector.state_of(self.series)) + 1
+        return self.scorer.reach + 1
 
     def check_length(self, table: Windows) -> None:
         """Raise InsufficientHistoryError unless a table of the watched columns has rows enough for a score."""
@@ -131,7 +130,9 @@ class SeriesAlarms:
         InsufficientHistoryError
             They are fewer than `need`.
         """
-        return self.tell(panel, self.scorer.score(panel), telling, late=late)
+        first = max(late - self.scorer.reach, 0)
+        near = panel_of(panel, slice(first, len(panel)))
+        return self.tell(near, self.scorer.score(near), telling, late=late - first)
 
     def tell(self, panel: Panel, scored: Scored, telling: Telling | None = None, *, late: int = 0) -> JudgedSeries:
         """Make events of scores that `scorer` gave to the rows; see `judge`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -191,6 +191,16 @@ class Detector(Estimator):
             series=table.series,
             detector=self.name,
         )
+
+    def taught_scores(self, panel: Panel) -> Sequence[Floats]:
+        """Return members' own scores of the rows that taught it, M arrays; their order does not matter.
+
+        Parameters
+        ----------
+        panel
+            Those rows, of one series.
+        """
+        return list(self.score_members(panel))
 
     def _score(self, series: str, part: Windows) -> Floats:
         state = self.state_for(series, part)

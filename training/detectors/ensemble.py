@@ -228,6 +228,10 @@ class DetectorEnsemble(Detector):
         """Catalog names of the members, in order."""
         return tuple(str(member["name"]) for member in self.members)
 
+    def taught_scores(self, panel: Panel) -> list[Floats]:
+        """Return the members' scores that were kept at fit."""
+        return [np.asarray(member["seen"]) for member in self.state_of(panel.series[0])["members"]]
+
     def member_weights(self, series: str) -> Floats:
         """Return (M,) how much each member counts for a series, with the sum 1."""
         return np.asarray(self.state_of(series)["weights"])

@@ -9,16 +9,20 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from training.core.detector import Detector
 from training.core.panel import Panel
 from training.core.parameters import whole
 from training.core.windows import Floats
 
-Made = TypeVar("Made", bound=Detector)
+Made = TypeVar("Made")
 
 
 def held_out_scores(
-    make: Callable[[], Made], history: Panel, read: Callable[[Made, Panel], Floats], *, folds: int = 2
+    fit: Callable[[Panel], Made],
+    history: Panel,
+    read: Callable[[Made, Panel], Floats],
+    *,
+    reach: Callable[[Made], int],
+    folds: int = 2,
 ) -> Floats:
     """Return (..., R) scores of one series' history, each part by a detector that was fitted on the others.
 
@@ -28,12 +32,14 @@ def held_out_scores(
 
     Parameters
     ----------
-    make
-        Returns a detector that is not fitted.
+    fit
+        Rows -> what was fitted on them.
     history
         One series, in order of time.
     read
-        Detector and panel -> (..., R) scores of its rows.
+        What was fitted, and rows -> (..., R) scores of the rows.
+    reach
+        What was fitted -> how many rows before and after a row its score may hang on: they are read beside a part.
     folds
         Parts, 2 or more: of more parts a detector learns more rows, with a seam where the part is missing.
 
@@ -52,5 +58,8 @@ def held_out_scores(
     told = []
     for start, stop in pairwise(edges):
         others = pd.concat([history.frame.iloc[:start], history.frame.iloc[stop:]], ignore_index=True)
-        told.append(read(make().fit(Panel(others, history.schema)), history)[..., start:stop])
+        made = fit(Panel(others, history.schema))
+        first = max(start - reach(made), 0)
+        near = history.frame.iloc[first : stop + reach(made)].reset_index(drop=True)
+        told.append(read(made, Panel(near, history.schema))[..., start - first : stop - first])
     return np.concatenate(told, axis=-1)

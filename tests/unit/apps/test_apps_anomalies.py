@@ -196,7 +196,7 @@ def test_the_page_shows_who_judged_and_what_was_kept_quiet(tmp_path: Path) -> No
     wash = Maintenance(series="*", start=pd.Timestamp("2024-02-28"), end=pd.Timestamp("2024-03-09"), reason="wash")
     text = anomaly_page(source="meter.csv", found=detect(panel, Asked(maintenance=[wash])))
     assert "Who judged" in text
-    assert "what surprises it surprises the others too" in text
+    assert "it judges pieces, and rows" in text
     assert "Kept quiet" in text
     assert "wash" in text
 
