@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from cluster.clock import Clock, SystemClock
 from training.core.parameters import real, whole
 from tuning.budget import Budget
 from tuning.crew import Assignment, Crew, Ended, Event, Lost, Reported, Started
 from tuning.ledger import Ledger
+from tuning.population import Move, Population
 from tuning.proposer import Proposal, Proposer
 from tuning.stopping import StopPolicy
 
@@ -44,7 +46,8 @@ class _Running:
     proposal: Proposal
     attempts: int = 1
     deadline_s: float | None = None
-    stopping: bool = False
+    move: Move | None = None
+    donated: Any = None
 
 
 class Conductor:
@@ -66,6 +69,8 @@ class Conductor:
         Trials at a time.
     limits
         Time-out and attempts of a trial.
+    population
+        Moves trials that fall behind to the state of better ones; nobody is moved where None.
     clock
         For time-outs.
     """
@@ -80,6 +85,7 @@ class Conductor:
         budget: Budget,
         max_concurrent: int,
         limits: TrialLimits | None = None,
+        population: Population | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._proposer = proposer
@@ -90,7 +96,9 @@ class Conductor:
         self._max_concurrent = max_concurrent
         self._limits = limits or TrialLimits()
         self._clock = clock or SystemClock()
+        self._population = population
         self._running: dict[int, _Running] = {}
+        self._states: dict[int, Any] = {}
 
     def run(self) -> str:
         """Run until the end, and return in words what ended it."""
@@ -122,10 +130,14 @@ class Conductor:
         return self._budget.reached(replace(spent, trials=spent.trials + len(self._running))) or ""
 
     def _begin(self, running: _Running) -> None:
-        proposal = running.proposal
-        self._running[proposal.number] = running
-        self._ledger.start(proposal, running.attempts)
-        self._crew.begin(Assignment(number=proposal.number, model=proposal.model, params=proposal.params))
+        self._running[running.proposal.number] = running
+        self._ledger.start(running.proposal, running.attempts)
+        self._assign(running.proposal)
+
+    def _assign(self, proposal: Proposal, state: Any = None) -> None:
+        self._crew.begin(
+            Assignment(number=proposal.number, model=proposal.model, params=proposal.params, state=state)
+        )
 
     def _hear(self, number: int, event: Event) -> None:
         running = self._running[number]
@@ -135,6 +147,8 @@ class Conductor:
                     running.deadline_s = self._clock.now_s() + self._limits.timeout_s
             case Reported():
                 self._judge(running, event)
+            case Ended() if running.move is not None and not event.error and event.metrics is None:
+                self._move(running, running.move, event)
             case Ended():
                 self._close(number, event)
             case Lost():
@@ -149,7 +163,19 @@ class Conductor:
         self._ledger.step(number, reported)
         group = FOLDS if reported.fold else running.proposal.model
         stop = self._stopping.stops(number, group, reported.value) or self._out_of_time()
-        self._crew.proceed(number, stop=stop)
+        if self._population is not None and not stop:
+            self._states[number] = reported.state
+            running.move = self._population.hear(running.proposal, reported.value)
+            running.donated = running.move and self._states.get(running.move.donor)
+        self._crew.proceed(number, stop=stop or running.move is not None)
+
+    def _move(self, running: _Running, move: Move, ended: Ended) -> None:
+        """Let a trial that was stopped for it go on from another's state."""
+        number = running.proposal.number
+        running.proposal, running.move = self._proposer.moved(running.proposal, move.draw), None
+        self._ledger.move(number, running.proposal, move.donor, ended.usage)
+        self._assign(running.proposal, running.donated)
+        running.donated = None
 
     def _out_of_time(self) -> bool:
         """Say whether another bound than the number of trials is reached."""
@@ -171,6 +197,9 @@ class Conductor:
     def _close(self, number: int, ended: Ended) -> None:
         self._ledger.end(number, ended)
         del self._running[number]
+        self._states.pop(number, None)
+        if self._population is not None:
+            self._population.leave(number)
 
     def _patience_s(self) -> float | None:
         """Return the seconds until somebody is late; None where nobody ever is."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cluster.clock import Clock, SystemClock
 from cluster.registry.experiments import Point
-from tuning.crew import Ended, Reported
+from tuning.crew import Ended, Reported, Usage
 from tuning.energy import EnergyModel
 from tuning.goal import Goal
 from tuning.journal import Journal
@@ -33,12 +33,18 @@ class Open:
         How often it was begun.
     curve
         What it has reported.
+    moves
+        Steps after which it went on from another trial's state, and that trial's number.
+    cpu_s
+        Processor seconds before its last move.
     """
 
     proposal: Proposal
     started_at_s: float
     attempts: int = 1
     curve: list[tuple[int, float]] = field(default_factory=list)
+    moves: tuple[tuple[int, int], ...] = ()
+    cpu_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +145,13 @@ class Ledger:
             self._tracking.step(number, Point(step=reported.step, value=reported.value))
         self.tell_progress()
 
+    def move(self, number: int, proposal: Proposal, donor: int, usage: Usage) -> None:
+        """Note that a trial goes on from another's state, with other parameters."""
+        trial = self._open[number]
+        moves = (*trial.moves, (trial.curve[-1][0], donor))
+        self._open[number] = replace(trial, proposal=proposal, moves=moves, cpu_s=trial.cpu_s + usage.cpu_s)
+        self.tell_progress()
+
     def end(self, number: int, ended: Ended) -> TrialRecord:
         """Keep a trial that has ended: failed with an error, finished with metrics, otherwise stopped early."""
         record = self._record(self._open.pop(number), ended)
@@ -163,7 +176,8 @@ class Ledger:
         now_s = self._clock.now_s()
         duration_s = now_s - trial.started_at_s
         gpu_s = self._gpus * duration_s
-        metrics = self._measured(ended, duration_s, gpu_s)
+        cpu_s = trial.cpu_s + ended.usage.cpu_s
+        metrics = self._measured(ended, duration_s, cpu_s, gpu_s)
         error = ended.error or (self._goal.fault(metrics) if ended.metrics is not None else "")
         finished = ended.metrics is not None and not error
         return TrialRecord(
@@ -177,21 +191,22 @@ class Ledger:
             feasible=finished and max(self._goal.excess(metrics), default=0.0) <= 0,
             curve=tuple(trial.curve),
             duration_s=duration_s,
-            cpu_s=ended.usage.cpu_s,
+            cpu_s=cpu_s,
             gpu_s=gpu_s,
             peak_memory_bytes=ended.usage.peak_memory_bytes,
             attempts=trial.attempts,
+            moves=trial.moves,
             ended_at_s=now_s,
             wall_s=now_s - self._began_s,
             error=error,
         )
 
-    def _measured(self, ended: Ended, duration_s: float, gpu_s: float) -> dict[str, float]:
+    def _measured(self, ended: Ended, duration_s: float, cpu_s: float, gpu_s: float) -> dict[str, float]:
         """Return the work's metrics, and the trial's cost beside them."""
-        energy_kwh = self._energy.energy_kwh(cpu_s=ended.usage.cpu_s, gpu_s=gpu_s)
+        energy_kwh = self._energy.energy_kwh(cpu_s=cpu_s, gpu_s=gpu_s)
         cost = {
             "duration_s": duration_s,
-            "cpu_s": ended.usage.cpu_s,
+            "cpu_s": cpu_s,
             "energy_kwh": energy_kwh,
             "co2e_kg": self._energy.co2e_kg(energy_kwh),
         }

@@ -122,6 +122,11 @@ class Proposer:
         self._pending[number] = draw
         return self._proposal(number, draw)
 
+    def moved(self, proposal: Proposal, draw: Draw) -> Proposal:
+        """Return the proposal with other parameters of its model: it changed in training."""
+        self._pending[proposal.number] = whole_draw(self._spaces, proposal.model, draw)
+        return self._proposal(proposal.number, self._pending[proposal.number])
+
     def exhausted(self) -> bool:
         """Say whether no point is left."""
         return self._search.ask(list(self._pending.values())) is None

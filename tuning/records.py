@@ -58,6 +58,8 @@ class TrialRecord:
         The most resident memory of its worker up to its end.
     attempts
         How often it was begun: more than once where its worker was lost.
+    moves
+        Steps after which it went on from another trial's state, and whose; `params` are the last ones.
     ended_at_s
         Seconds since the epoch.
     wall_s
@@ -80,6 +82,7 @@ class TrialRecord:
     gpu_s: float = 0.0
     peak_memory_bytes: int = 0
     attempts: int = 1
+    moves: tuple[tuple[int, int], ...] = ()
     ended_at_s: float = 0.0
     wall_s: float = 0.0
     error: str = ""
@@ -99,6 +102,7 @@ class TrialRecord:
         facts = json.loads(data)
         facts["status"] = TrialStatus(facts["status"])
         facts["curve"] = tuple((int(step), float(value)) for step, value in facts["curve"])
+        facts["moves"] = tuple((int(step), int(donor)) for step, donor in facts.get("moves", ()))
         return cls(**facts)
 
 

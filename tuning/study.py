@@ -13,6 +13,7 @@ from training.core.splits import Split
 from tuning.conductor import EXHAUSTED, Conductor
 from tuning.crew import Work
 from tuning.energy import EnergyModel
+from tuning.fingerprint import Fingerprint
 from tuning.history import space_facts
 from tuning.journal import Journal
 from tuning.ledger import Ledger, OnChange
@@ -20,8 +21,7 @@ from tuning.objective import ForecastWork, Material
 from tuning.proposer import Family, Proposer, Start
 from tuning.ray_crew import RayCrew
 from tuning.records import StudyResult, TrialRecord, TrialStatus, best_of
-from tuning.stopping import stop_policy
-from tuning.study_spec import StudySpec
+from tuning.study_spec import POPULATION, StudySpec
 from tuning.tracking import TrialTracking
 
 INTERRUPTED = "interrupted by Ctrl-C"
@@ -93,11 +93,15 @@ class Study:
                 Material.prepare(panel, fold, features=spec.features, horizon=spec.horizon) for fold in folds
             )
             return ForecastWork(
-                materials=tuple(prepared), metrics=spec.goal.metrics, cpus=max(int(spec.worker.cpus), 1)
+                materials=tuple(prepared),
+                metrics=spec.goal.metrics,
+                cpus=max(int(spec.worker.cpus), 1),
+                keep_state=spec.stopping == POPULATION,
             )
 
         facts = {"data": panel.digest(), "split": _marks(split)}
-        return self.search(spec.families(), work, facts=facts, starts=starts)
+        known = Fingerprint.of(panel.before(split.validation_start), spec.horizon)
+        return self.search(spec.families(), work, facts=facts, about={"fingerprint": vars(known)}, starts=starts)
 
     def search(
         self,
@@ -125,8 +129,11 @@ class Study:
         """
         with self.journal.alone():
             kept = {"spaces": {name: space_facts(family.space) for name, family in families.items()}}
+            kept |= {"starts": [vars(start) for start in starts]}
             ended = self.journal.open({**self.spec.facts(), **facts}, kept | dict(about or {}))
-            return self._go_on(families, work, ended, starts)
+            # Those of the first sitting, whatever has been found elsewhere since: a search goes on as it began.
+            begun = [Start(**start) for start in self.journal.head()["about"].get("starts", [])]
+            return self._go_on(families, work, ended, begun)
 
     def _go_on(
         self, families: Mapping[str, Family], work: Any, ended: Mapping[int, TrialRecord], starts: Sequence[Start]
@@ -169,10 +176,11 @@ class Study:
             proposer=proposer,
             ledger=ledger,
             crew=crew,
-            stopping=stop_policy(spec.stopping, spec.grace_reports),
+            stopping=spec.policy(),
             budget=spec.budget,
             max_concurrent=spec.max_concurrent,
             limits=spec.limits,
+            population=spec.population(),
         )
         try:
             return conductor.run()

@@ -13,13 +13,15 @@ from tuning.budget import Budget
 from tuning.conductor import TrialLimits
 from tuning.folds import FoldsSpec
 from tuning.goal import Goal
+from tuning.population import Population
 from tuning.proposer import Family
 from tuning.ray_crew import WorkerSpec
 from tuning.records import Part
-from tuning.stopping import STOPPING
+from tuning.stopping import STOPPING, NeverStop, StopPolicy, stop_policy
 
-DEFAULT_SEARCH = "random"
-"""TODO"""
+DEFAULT_SEARCH = "gaussian_process"
+"""The best of ours on the benchmark of regret."""
+POPULATION = "population"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,11 @@ class StudySpec:
     search
         Name of the searcher.
     stopping
-        `halving`, `median` or `none`: which trials are stopped early.
+        `halving`, `median` or `none`: which trials are stopped early; or `population`: nobody is, but who falls
+        behind goes on from a better one's state with parameters near its own. The population is what runs at a
+        time: give it shares of processors.
+    changing
+        Parameters that population-based training may change.
     grace_reports
         Reports (epochs, tens of boosting rounds, or folds where there are several) that every trial may make
         before it may be stopped early.
@@ -68,6 +74,7 @@ class StudySpec:
     budget: Budget = field(default_factory=lambda: Budget(trials=20))
     search: str = DEFAULT_SEARCH
     stopping: str = "halving"
+    changing: tuple[str, ...] = ("learning_rate", "dropout")
     grace_reports: int = 5
     max_concurrent: int = 2
     worker: WorkerSpec = field(default_factory=WorkerSpec)
@@ -78,9 +85,18 @@ class StudySpec:
         names = [part["name"] for part in self.models]
         if not names or len(set(names)) < len(names):
             raise ConfigError(f"models of a study: got {names or 'none'}, expected one or more, each once")
-        one_of("stopping", self.stopping, STOPPING)
+        one_of("stopping", self.stopping, (*STOPPING, POPULATION))
+        if self.stopping == POPULATION and self.folds.count > 1:
+            raise ConfigError(f"population-based training: got {self.folds.count} folds, expected 1")
         for name, low in (("horizon", 1), ("max_concurrent", 1), ("grace_reports", 1), ("seed", 0)):
             whole(name, getattr(self, name), low=low)
+
+    def population(self) -> Population | None:
+        """Return who moves trials in training; None where nobody does."""
+        if self.stopping != POPULATION:
+            return None
+        spaces = {name: dict(family.space) for name, family in self.families().items()}
+        return Population(spaces, self.changing, seed=self.seed)
 
     def families(self) -> dict[str, Family]:
         """Return what is searched for each model; a fixed argument is not searched."""
@@ -101,8 +117,12 @@ class StudySpec:
             defaults={name: parameter.default for name, parameter in known.items()},
         )
 
+    def policy(self) -> StopPolicy:
+        """Return who stops trials early."""
+        return NeverStop() if self.stopping == POPULATION else stop_policy(self.stopping, self.grace_reports)
+
     def facts(self) -> dict[str, Any]:
         """Return what must be the same for a study to go on."""
-        fixed = ("models", "features", "horizon", "search", "stopping", "seed", "grace_reports")
+        fixed = ("models", "features", "horizon", "search", "stopping", "changing", "seed", "grace_reports")
         facts = {name: getattr(self, name) for name in fixed}
         return facts | {"goal": self.goal.facts(), "folds": self.folds.facts()}

@@ -90,6 +90,7 @@ class TuneStopping(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
         self._policy = policy
         self._reported = metric
         self._group = group
+        self._numbers: dict[str, int] = {}
 
     def on_trial_result(
         self,
@@ -101,6 +102,6 @@ class TuneStopping(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
         if self._reported not in result or TRAINING_ITERATION not in result:
             return self.CONTINUE
         group = str(trial.config[self._group]) if self._group else ""
-        number = int(trial.trial_id.rpartition("_")[2] or 0)
+        number = self._numbers.setdefault(trial.trial_id, len(self._numbers))
         stop = self._policy.stops(number, group, float(result[self._reported]))
         return self.STOP if stop else self.CONTINUE

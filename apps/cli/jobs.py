@@ -11,6 +11,7 @@ from uuid import uuid4
 import typer
 
 from apps.cli.output import JsonOption, console, print_json, print_rows
+from apps.pipelines.sweep import SWEEP, sweep_command, sweep_environment
 from apps.running import require_running
 from cluster.errors import ConfigError
 from cluster.jobs import Jobs
@@ -24,7 +25,9 @@ JobArgument = typer.Argument(help="A job's id from `heliotrope jobs list`.")
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def submit(
-    command: list[str] = typer.Argument(help="What to run, after `--`: heliotrope jobs submit -- python sweep.py"),
+    command: list[str] = typer.Argument(
+        help="What to run, after `--`: `-- python job.py`; or a search: `sweep` and what follows `heliotrope tune`."
+    ),
     working_dir: Path | None = typer.Option(None, help="Folder that travels with the job and is its current one."),
     env: list[str] = typer.Option([], help="NAME=VALUE for the job's environment; repeat for more."),
     wait: bool = typer.Option(False, help="Follow its output and end with its exit code."),
@@ -37,6 +40,10 @@ def submit(
 ) -> None:
     """Submit a command and print the job's id."""
     name = name or f"run-{uuid4().hex[:8]}"
+    variables = _pairs(env)
+    if command[0] == SWEEP:
+        command = sweep_command(Settings.from_environment(), command[1:])
+        variables = sweep_environment() | variables
     if every_s is not None:
         _keep("schedules", Plan(name=name, every_s=every_s, payload={"entrypoint": shlex.join(command)}))
         console.print(f"'{name}' is submitted every {every_s:g} s while the platform is up")
@@ -46,7 +53,7 @@ def submit(
         console.print(f"'{name}' is tried up to {attempts} times while the platform is up")
         return
     jobs = _jobs()
-    job = jobs.submit(shlex.join(command), working_dir=working_dir, env=_pairs(env))
+    job = jobs.submit(shlex.join(command), working_dir=working_dir, env=variables)
     if not wait:
         print_json({"job": job}) if as_json else console.print(job)
         return

@@ -35,6 +35,7 @@ CPUS = typer.Option(1.0, min=0, help="Processors of a trial; shares are fine.")
 GPUS = typer.Option(0.0, min=0, help="GPUs of a trial; shares are fine.")
 MEMORY_MIB = typer.Option(None, min=1, help="The most a trial may allocate; one that needs more fails.")
 TIMEOUT_S = typer.Option(None, min=0, help="A trial that takes longer fails, and its worker is ended.")
+WARM = typer.Option(False, "--warm-start", help="Begin from what worked in earlier studies of similar data.")
 NAME = typer.Option(None, help="Of the study; made from data, recipe and goal by default.")
 EXPLAIN = typer.Option(False, "--explain", help="Also print how much each parameter mattered.")
 PLOTS = typer.Option(None, help="Folder to draw history, parallel coordinates, slices and the Pareto front into.")
@@ -67,6 +68,7 @@ def tune(
     gpus: float = GPUS,
     memory_mib: int | None = MEMORY_MIB,
     trial_timeout_s: float | None = TIMEOUT_S,
+    warm_start: bool = WARM,
     name: str | None = NAME,
     explain: bool = EXPLAIN,
     plots: Path | None = PLOTS,
@@ -93,6 +95,7 @@ def tune(
             co2e_kg=co2e_kg,
         ),
         name=name,
+        warm_start=warm_start,
         goal=Goal(objectives=tuple(objective), bounds=tuple(Bound.parse(each) for each in bound)),
         folds=FoldsSpec(count=folds, window=fold_window),
         search=search or DEFAULT_SEARCH,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,14 +19,17 @@ from training.models import MODELS
 from tuning.budget import Budget
 from tuning.conductor import TrialLimits
 from tuning.energy import EnergyModel
+from tuning.fingerprint import Fingerprint
 from tuning.folds import FoldsSpec
 from tuning.goal import Goal
 from tuning.history import History
 from tuning.ledger import OnChange, Standing
+from tuning.proposer import Start
 from tuning.ray_crew import WorkerSpec
 from tuning.records import StudyResult
 from tuning.study import Study
 from tuning.study_spec import DEFAULT_SEARCH, StudySpec
+from tuning.warm_start import earlier_studies, warm_starts
 
 SEARCH_EPOCHS = 6
 """Epochs of a network in a trial: enough to tell good parameters from bad ones, a third of a whole training."""
@@ -108,12 +112,15 @@ class Asked:
         When the search ends.
     name
         Of the study; made from recipe, data and goal where None.
+    warm_start
+        Whether it begins from what worked in earlier studies of similar data.
     goal, folds, search, stopping, max_concurrent, worker, limits
         As in `StudySpec`.
     """
 
     budget: Budget
     name: str | None = None
+    warm_start: bool = False
     goal: Goal = field(default_factory=Goal)
     folds: FoldsSpec = field(default_factory=FoldsSpec)
     search: str = DEFAULT_SEARCH
@@ -175,9 +182,16 @@ def search(
             on_change(standing)
 
     study = Study(spec, storage_url=storage_url, tracker=tracker, energy=energy, on_change=tell)
-    found = study.run(data, chronological_split(data))
+    split = chronological_split(data)
+    starts = _warm_starts(spec, data.before(split.validation_start), storage_url) if asked.warm_start else ()
+    found = study.run(data, split, starts=starts)
     progress.update("search on Ray", 1.0, 1.0, f"{len(found.trials)} trials, ended by: {found.ended_by}")
     return Search(result=found)
+
+
+def _warm_starts(spec: StudySpec, known: Panel, storage_url: str) -> Sequence[Start]:
+    earlier = earlier_studies(Storage(storage_url))
+    return warm_starts(earlier, Fingerprint.of(known, spec.horizon), spec.families(), name=spec.name)
 
 
 def energy_model(settings: Settings) -> EnergyModel:

@@ -17,6 +17,7 @@ from tuning.crew import Assignment, Crew, Ended, Event, Lost, Reported, Started,
 from tuning.energy import EnergyModel
 from tuning.journal import Journal
 from tuning.ledger import Ledger
+from tuning.population import FACTORS, Population
 from tuning.proposer import Family, Proposer
 from tuning.records import TrialStatus
 from tuning.stopping import NeverStop, StopPolicy, SuccessiveHalving
@@ -32,12 +33,14 @@ class ScriptedCrew(Crew):
         self.script, self.clock = {number: deque(events) for number, events in script.items()}, clock
         self.ready: deque[int] = deque()
         self.begun: list[int] = []
+        self.assigned: list[Assignment] = []
         self.ended: list[int] = []
         self.stopped: list[int] = []
         self.most = 0
 
     def begin(self, assignment: Assignment) -> None:
         self.begun.append(assignment.number)
+        self.assigned.append(assignment)
         self.ready.append(assignment.number)
         self.most = max(self.most, len(self.ready))
 
@@ -82,6 +85,7 @@ class Hall:
         stopping: StopPolicy | None = None,
         limits: TrialLimits | None = None,
         max_concurrent: int = 2,
+        population: Population | None = None,
     ) -> None:
         clock = ManualClock(1000.0)
         self.crew = ScriptedCrew(script, clock)
@@ -98,6 +102,7 @@ class Hall:
             budget=budget,
             max_concurrent=max_concurrent,
             limits=limits,
+            population=population,
             clock=clock,
         )
 
@@ -223,3 +228,29 @@ def test_a_search_goes_on_with_more_and_repeats_nothing(tmp_path: Path) -> None:
     assert again.crew.begun == [3, 4]
     draws = [str(record.draw) for record in again.ledger.ended.values()]
     assert len(set(draws)) == 5
+
+
+def test_a_trial_that_falls_behind_goes_on_from_a_better_ones_state(tmp_path: Path) -> None:
+    def reports(value: float, state: str) -> list[Event]:
+        return [Started(), Reported(step=1, value=value, state=state), FINISHED]
+
+    script: Script = {number: reports(value, f"of {number}") for number, value in enumerate((0.2, 0.1, 0.3, 0.9))}
+    population = Population({"m": {"x": Real(0, 1)}}, ("x",), interval=1)
+    hall = Hall(tmp_path, script, Budget(trials=4), max_concurrent=4, population=population)
+    begin = hall.crew.begin
+
+    def scripted_begin(assignment: Assignment) -> None:
+        begin(assignment)
+        if assignment.state is not None:
+            hall.crew.script[3] = deque([Started(), Reported(step=2, value=0.05), FINISHED])
+
+    hall.crew.begin = scripted_begin  # type: ignore[method-assign]  # the crew's second act
+    hall.run()
+    moved = hall.ledger.ended[3]
+    donor = hall.ledger.ended[1]
+    assert hall.crew.assigned[-1].state == "of 1"
+    assert moved.moves == ((1, 1),)
+    assert moved.draw["x"] in [pytest.approx(min(donor.draw["x"] * factor, 1.0)) for factor in FACTORS]
+    assert moved.params == {"x": moved.draw["x"]}
+    assert moved.curve == ((1, 0.9), (2, 0.05))
+    assert hall.statuses() == ["finished"] * 4
