@@ -51,7 +51,8 @@ class Blend:
         if not classes:
             return mixed + self.bias
         if self.temperature == 1.0 and not self.bias.any():
-            return mixed / mixed.sum(axis=1, keepdims=True)
+            mixed /= mixed.sum(axis=1, keepdims=True)
+            return mixed
         return softmax(logarithms(mixed) * self.temperature + self.bias)
 
     def only(self, used: list[int]) -> Blend:

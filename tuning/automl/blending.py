@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -123,7 +123,7 @@ def _makers(count: int, families: Sequence[str], *, classes: bool) -> dict[str, 
     makers |= {f"vote of {size}": _Vote("vote", size, families) for size in VOTERS if size <= kinds}
     if count > 1:
         makers["greedy"] = lambda outputs, truth: _settled("greedy", _greedy(outputs, truth), outputs, truth)
-        makers["stack"] = _log_pool if classes else _least_squares
+        makers["stack"] = _Pruned(_log_pool if classes else _least_squares)
     return makers
 
 
@@ -142,6 +142,23 @@ class _Vote:
         weights = np.zeros(len(outputs))
         weights[best] = 1 / len(best)
         return _settled(self.kind, weights, outputs, truth)
+
+
+@dataclass(frozen=True)
+class _Pruned:
+    """A blend without candidates of next to no weight: the others are weighed anew."""
+
+    maker: Maker
+
+    def __call__(self, outputs: Floats, truth: Values) -> Blend:
+        made = self.maker(outputs, truth)
+        kept = made.weights >= LEAST_WEIGHT * made.weights.max()
+        if kept.all():
+            return made
+        again = self.maker(outputs[kept], truth)
+        weights = np.zeros(len(outputs))
+        weights[kept] = again.weights
+        return replace(again, weights=weights)
 
 
 def _settled(kind: Kind, weights: Floats, outputs: Floats, truth: Values) -> Blend:

@@ -132,7 +132,7 @@ class Race:
         """Return the next fit; None where there is no time, or nothing to do until another has ended."""
         if (elapsed_s >= self.until_s and self.courses) or (not self._decided and self._open):
             return None
-        limit_s = min(self._budget_s * LONGEST_SHARE, self.until_s - elapsed_s)
+        limit_s = max(min(self._budget_s * LONGEST_SHARE, self.until_s - elapsed_s), 0.0)
         for number, course in enumerate(self.courses):
             fold = self._due(number, course)
             if fold is not None:
@@ -182,8 +182,8 @@ class Race:
         if self._searches <= 0:
             return None
         self._searches -= 1
-        candidate = self._propose(len(self.courses))
-        return candidate if candidate and self._usual_s(candidate.family) <= limit_s else None
+        proposed = self._propose(len(self.courses))
+        return proposed if proposed and self._usual_s(proposed.family) <= limit_s else None
 
     def _usual_s(self, family: str) -> float:
         """Return the median seconds of the family's fits; 0 where it had none."""

@@ -153,7 +153,7 @@ class Trials:
         held_out = (judged, aim[late]) if len(late) else None
         until = self._until(started_s + assigned.limit_s)
         if isinstance(model, Classifier):
-            model.fit(train, aim[learned], classes=material.classes, held_out=held_out, until=until)
+            model.fit(train, material.target[learned], classes=material.classes, held_out=held_out, until=until)
         else:
             model.fit(train, aim[learned], held_out=held_out, until=until)
         fitted_s = self.clock.now_s()
