@@ -15,6 +15,7 @@ from apps.anomaly.detect import Asked, detect
 from apps.anomaly.detection import COLUMNS
 from apps.anomaly.train import fit_and_judge
 from apps.cli.main import app
+from apps.pipelines.serving import served_model
 from apps.pipelines.watching import load_watched
 from apps.reports.anomalies import anomaly_page
 from cluster.errors import (
@@ -140,6 +141,18 @@ def test_tables_for_people_and_for_files(shell: CliRunner, tmp_path: Path) -> No
     assert tuple(table.columns) == COLUMNS
     assert table["event"][0] in text.stdout
     assert table["event"][0] in run(shell, "list").stdout
+
+
+def test_threshold_and_gap_are_the_users(shell: CliRunner, tmp_path: Path) -> None:
+    frame = meter()
+    frame.loc[1_510:1_515, "kwh"] += 80
+    words = ("detect", saved(frame, tmp_path), "--target", "kwh", "--detector", "z_score", "--threshold", "sigma")
+    apart, joined = (told(shell, *words, "--gap", gap)["alarms"][0] for gap in ("3600", "36000"))
+    assert apart["start"] == joined["start"]
+    assert apart["end"] < joined["end"]
+    done = shell.invoke(app, ["anomalies", *words[:-1], "magic"])
+    assert isinstance(done.exception, UnknownNameError)
+    assert "Known: adaptive, conformal, peaks, sigma" in done.exception.message
 
 
 def test_nobody_is_told_of_maintenance(shell: CliRunner, tmp_path: Path) -> None:
@@ -325,6 +338,25 @@ def test_a_trained_model_is_a_registered_version(shell: CliRunner, tmp_path: Pat
     folder = open_registry(Settings.from_environment()).fetch(version, tmp_path / "fetched")
     model, manifest = load_artifact(folder, ALARM_MODELS)
     assert (model.series, model.online, manifest.model) == (("a", "b"), True, "alarm_model")
+    assert served_model(version).kind == "anomalies"
+    (tmp_path / "in").mkdir()
+    pd.read_csv(source).to_parquet(tmp_path / "in" / "0.parquet", index=False)
+    done = shell.invoke(
+        app,
+        [
+            "batch",
+            "run",
+            "meters",
+            str(tmp_path / "in"),
+            str(tmp_path / "out"),
+            "--series",
+            "site",
+            "--here",
+            "--json",
+        ],
+    )
+    report = json.loads(done.stdout)
+    assert (report["kind"], report["rows_out"], report["rows_bad"]) == ("anomalies", 4_000, 0)
 
 
 def test_a_model_that_floods_is_refused_unless_somebody_says_why(tmp_path: Path) -> None:
