@@ -67,10 +67,13 @@ class Usage:
         Processor seconds of its worker.
     peak_memory_bytes
         The most resident memory that its worker has ever had.
+    energy_kwh
+        As measured; None where nothing measures.
     """
 
     cpu_s: float = 0.0
     peak_memory_bytes: int = 0
+    energy_kwh: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

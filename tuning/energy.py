@@ -1,4 +1,4 @@
-"""Energy and carbon of a search: measured by codecarbon where it is installed, else an estimate that says so."""
+"""Energy from seconds, and carbon from energy: an estimate, and one that says so."""
 
 from __future__ import annotations
 
@@ -39,9 +39,12 @@ class EnergyModel:
         """Return the carbon of so much energy."""
         return energy_kwh * self.carbon_intensity_g_per_kwh / 1000
 
-    def told(self) -> str:
+    def told(self, meter: str) -> str:
         """Return in words where the figures come from."""
+        grid = f"{self.carbon_intensity_g_per_kwh:g} g CO2e/kWh"
+        if meter == "codecarbon":
+            return f"energy by codecarbon, {grid}"
         return (
             f"estimated from processor seconds at {self.cpu_power_w:g} W a core and {self.gpu_power_w:g} W a GPU, "
-            f"{self.carbon_intensity_g_per_kwh:g} g CO2e/kWh"
+            f"{grid}"
         )

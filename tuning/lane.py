@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from tuning.crew import Assignment, Ended, Reported, Usage, Work
+from tuning.meter import open_meter
 
 
 class StoppedEarly(BaseException):
@@ -29,11 +31,15 @@ class Lane:
     memory_bytes
         The most that a trial may allocate on top of what the process has; unbounded where None. The kernel keeps
         it (RLIMIT_DATA): an allocation beyond it is a MemoryError in the trial. Shared memory does not count.
+    meter
+        Name of what measures energy.
     """
 
-    def __init__(self, work: Work, *, memory_bytes: int | None = None) -> None:
+    def __init__(self, work: Work, *, memory_bytes: int | None = None, meter: str = "estimate") -> None:
         self._work = work
+        self._meter = open_meter(meter)
         self._memory_bytes = memory_bytes
+        self._tasks = count()
         self._events: SimpleQueue[Reported | Ended] = SimpleQueue()
         self._verdicts: SimpleQueue[bool] = SimpleQueue()
 
@@ -48,6 +54,8 @@ class Lane:
         return self._events.get()
 
     def _run(self, assignment: Assignment) -> None:
+        task = f"{assignment.number}-{next(self._tasks)}"
+        self._meter.start(task)
         began_s = time.process_time()
         metrics, error = None, ""
         try:
@@ -59,7 +67,8 @@ class Lane:
             error = f"MemoryError: {caught or 'no memory left'}; {self._bound()}"
         except BaseException as caught:  # noqa: BLE001 - told to the study, whatever it is
             error = f"{type(caught).__name__}: {caught}"
-        usage = Usage(cpu_s=time.process_time() - began_s, peak_memory_bytes=peak_memory_bytes())
+        cpu_s = time.process_time() - began_s
+        usage = Usage(cpu_s=cpu_s, peak_memory_bytes=peak_memory_bytes(), energy_kwh=self._meter.stop(task))
         self._events.put(Ended(metrics=metrics, error=error, usage=usage))
 
     def _report(self, step: int, value: float, *, fold: bool = False, state: Any = None) -> None:

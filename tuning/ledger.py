@@ -35,8 +35,8 @@ class Open:
         What it has reported.
     moves
         Steps after which it went on from another trial's state, and that trial's number.
-    cpu_s
-        Processor seconds before its last move.
+    cpu_s, energy_kwh
+        Before its last move.
     """
 
     proposal: Proposal
@@ -45,6 +45,7 @@ class Open:
     curve: list[tuple[int, float]] = field(default_factory=list)
     moves: tuple[tuple[int, int], ...] = ()
     cpu_s: float = 0.0
+    energy_kwh: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +150,7 @@ class Ledger:
         """Note that a trial goes on from another's state, with other parameters."""
         trial = self._open[number]
         moves = (*trial.moves, (trial.curve[-1][0], donor))
-        self._open[number] = replace(trial, proposal=proposal, moves=moves, cpu_s=trial.cpu_s + usage.cpu_s)
+        self._open[number] = replace(trial, proposal=proposal, moves=moves, **self._taken(trial, usage))
         self.tell_progress()
 
     def end(self, number: int, ended: Ended) -> TrialRecord:
@@ -176,8 +177,8 @@ class Ledger:
         now_s = self._clock.now_s()
         duration_s = now_s - trial.started_at_s
         gpu_s = self._gpus * duration_s
-        cpu_s = trial.cpu_s + ended.usage.cpu_s
-        metrics = self._measured(ended, duration_s, cpu_s, gpu_s)
+        taken = self._taken(trial, ended.usage, gpu_s)
+        metrics = self._measured(ended, {"duration_s": duration_s, **taken})
         error = ended.error or (self._goal.fault(metrics) if ended.metrics is not None else "")
         finished = ended.metrics is not None and not error
         return TrialRecord(
@@ -191,8 +192,8 @@ class Ledger:
             feasible=finished and max(self._goal.excess(metrics), default=0.0) <= 0,
             curve=tuple(trial.curve),
             duration_s=duration_s,
-            cpu_s=cpu_s,
             gpu_s=gpu_s,
+            **taken,
             peak_memory_bytes=ended.usage.peak_memory_bytes,
             attempts=trial.attempts,
             moves=trial.moves,
@@ -201,16 +202,17 @@ class Ledger:
             error=error,
         )
 
-    def _measured(self, ended: Ended, duration_s: float, cpu_s: float, gpu_s: float) -> dict[str, float]:
+    def _taken(self, trial: Open, usage: Usage, gpu_s: float = 0.0) -> dict[str, float]:
+        """Return processor seconds and energy up to now: measured, or estimated where nothing measures."""
+        energy_kwh = usage.energy_kwh
+        if energy_kwh is None:
+            energy_kwh = self._energy.energy_kwh(cpu_s=usage.cpu_s, gpu_s=gpu_s)
+        return {"cpu_s": trial.cpu_s + usage.cpu_s, "energy_kwh": trial.energy_kwh + energy_kwh}
+
+    def _measured(self, ended: Ended, cost: Mapping[str, float]) -> dict[str, float]:
         """Return the work's metrics, and the trial's cost beside them."""
-        energy_kwh = self._energy.energy_kwh(cpu_s=cpu_s, gpu_s=gpu_s)
-        cost = {
-            "duration_s": duration_s,
-            "cpu_s": cpu_s,
-            "energy_kwh": energy_kwh,
-            "co2e_kg": self._energy.co2e_kg(energy_kwh),
-        }
-        return _finite_numbers(cost | dict(ended.metrics or {}), asked=self._goal.metrics)
+        co2e_kg = self._energy.co2e_kg(cost["energy_kwh"])
+        return _finite_numbers({**cost, "co2e_kg": co2e_kg, **(ended.metrics or {})}, asked=self._goal.metrics)
 
 
 def _finite_numbers(metrics: Mapping[str, float], asked: tuple[str, ...]) -> dict[str, float]:

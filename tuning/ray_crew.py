@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuning.crew import Assignment, Crew, Event, Lost, Started, Work
+from training.core.parameters import real, whole
+from tuning.crew import Assignment, Crew, Ended, Event, Lost, Started, Work
 from tuning.lane import Lane
+from tuning.meter import meter_named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +25,22 @@ class WorkerSpec:
         Further resources by name.
     memory_bytes
         The most that one trial may allocate; unbounded where None.
+    meter
+        What measures energy: `codecarbon`, `estimate`, or `auto`, the first where it is installed.
     """
 
     cpus: float = 1.0
     gpus: float = 0.0
     custom: Mapping[str, float] = field(default_factory=dict)
     memory_bytes: int | None = None
+    meter: str = "estimate"
+
+    def __post_init__(self) -> None:
+        meter_named(self.meter)
+        for name in ("cpus", "gpus"):
+            real(name, getattr(self, name), low=0)
+        if self.memory_bytes is not None:
+            whole("memory_bytes", self.memory_bytes, low=1)
 
     def options(self) -> dict[str, Any]:
         """Return the actor's options: spread over the nodes, one call at a time, never restarted in secret."""
@@ -104,7 +116,7 @@ class RayCrew(Crew):
         self._told.clear()
 
     def _hire(self) -> _Worker:
-        return _Worker(self._kind.remote(self._work, memory_bytes=self._spec.memory_bytes))
+        return _Worker(self._kind.remote(self._work, memory_bytes=self._spec.memory_bytes, meter=self._spec.meter))
 
     def _hear(self, ref: Any) -> tuple[int, Event]:
         import ray
@@ -127,8 +139,6 @@ class RayCrew(Crew):
         return self._heard(number, worker, found)
 
     def _heard(self, number: int, worker: _Worker, event: Event) -> tuple[int, Event]:
-        from tuning.crew import Ended
-
         if isinstance(event, Ended):
             self._forget(number)
             worker.number = None

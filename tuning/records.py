@@ -54,6 +54,8 @@ class TrialRecord:
         Seconds from its start.
     cpu_s, gpu_s
         Processor seconds; seconds that its share of a GPU was reserved.
+    energy_kwh
+        Measured, or estimated where nothing measures.
     peak_memory_bytes
         The most resident memory of its worker up to its end.
     attempts
@@ -80,6 +82,7 @@ class TrialRecord:
     duration_s: float = 0.0
     cpu_s: float = 0.0
     gpu_s: float = 0.0
+    energy_kwh: float = 0.0
     peak_memory_bytes: int = 0
     attempts: int = 1
     moves: tuple[tuple[int, int], ...] = ()

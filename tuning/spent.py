@@ -18,6 +18,11 @@ class Cost(Protocol):
         ...
 
     @property
+    def energy_kwh(self) -> float:
+        """Measured or estimated."""
+        ...
+
+    @property
     def gpu_s(self) -> float:
         """Seconds that its share of a GPU was reserved."""
         ...
@@ -50,13 +55,12 @@ class Spent:
     def of(cls, records: Iterable[Cost], wall_s: float, energy: EnergyModel) -> Spent:
         """Add up what the ended trials took."""
         ended = list(records)
-        cpu_s, gpu_s = sum(each.cpu_s for each in ended), sum(each.gpu_s for each in ended)
-        energy_kwh = energy.energy_kwh(cpu_s=cpu_s, gpu_s=gpu_s)
+        energy_kwh = sum(each.energy_kwh for each in ended)
         return cls(
             trials=len(ended),
             wall_s=wall_s,
-            cpu_s=cpu_s,
-            gpu_s=gpu_s,
+            cpu_s=sum(each.cpu_s for each in ended),
+            gpu_s=sum(each.gpu_s for each in ended),
             energy_kwh=energy_kwh,
             co2e_kg=energy.co2e_kg(energy_kwh),
         )

@@ -35,6 +35,7 @@ CPUS = typer.Option(1.0, min=0, help="Processors of a trial; shares are fine.")
 GPUS = typer.Option(0.0, min=0, help="GPUs of a trial; shares are fine.")
 MEMORY_MIB = typer.Option(None, min=1, help="The most a trial may allocate; one that needs more fails.")
 TIMEOUT_S = typer.Option(None, min=0, help="A trial that takes longer fails, and its worker is ended.")
+ENERGY = typer.Option("auto", help="What measures energy: codecarbon, estimate, or auto, the first if installed.")
 WARM = typer.Option(False, "--warm-start", help="Begin from what worked in earlier studies of similar data.")
 NAME = typer.Option(None, help="Of the study; made from data, recipe and goal by default.")
 EXPLAIN = typer.Option(False, "--explain", help="Also print how much each parameter mattered.")
@@ -68,6 +69,7 @@ def tune(
     gpus: float = GPUS,
     memory_mib: int | None = MEMORY_MIB,
     trial_timeout_s: float | None = TIMEOUT_S,
+    energy: str = ENERGY,
     warm_start: bool = WARM,
     name: str | None = NAME,
     explain: bool = EXPLAIN,
@@ -101,7 +103,7 @@ def tune(
         search=search or DEFAULT_SEARCH,
         stopping=stopping,
         max_concurrent=concurrent,
-        worker=WorkerSpec(cpus=cpus, gpus=gpus, memory_bytes=memory_mib and memory_mib * 2**20),
+        worker=WorkerSpec(cpus=cpus, gpus=gpus, memory_bytes=memory_mib and memory_mib * 2**20, meter=energy),
         limits=TrialLimits(timeout_s=trial_timeout_s),
     )
     settings = Settings.from_environment()

@@ -24,6 +24,7 @@ from tuning.folds import FoldsSpec
 from tuning.goal import Goal
 from tuning.history import History
 from tuning.ledger import OnChange, Standing
+from tuning.meter import meter_named
 from tuning.proposer import Start
 from tuning.ray_crew import WorkerSpec
 from tuning.records import StudyResult
@@ -43,9 +44,12 @@ class Search:
     ----------
     result
         Best trial and all trials.
+    meter
+        What measured their energy.
     """
 
     result: StudyResult
+    meter: str = "estimate"
 
     @property
     def name(self) -> str:
@@ -84,7 +88,7 @@ class Search:
             "score": result.best.score,
             "trials": self.rows(),
             "spent": {name: round(value, 6) for name, value in asdict(result.spent).items()},
-            "energy": energy_model(settings).told(),
+            "energy": energy_model(settings).told(self.meter),
             "ended_by": result.ended_by,
         }
 
@@ -186,7 +190,7 @@ def search(
     starts = _warm_starts(spec, data.before(split.validation_start), storage_url) if asked.warm_start else ()
     found = study.run(data, split, starts=starts)
     progress.update("search on Ray", 1.0, 1.0, f"{len(found.trials)} trials, ended by: {found.ended_by}")
-    return Search(result=found)
+    return Search(result=found, meter=meter_named(asked.worker.meter))
 
 
 def _warm_starts(spec: StudySpec, known: Panel, storage_url: str) -> Sequence[Start]:
