@@ -212,6 +212,7 @@ class Experiment:
             salt=self.spec.id,
             unit=self.spec.unit,
             slot=self.spec.slot,
+            exposed=True,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -53,14 +53,19 @@ class SplitBoard:
         if self._last.get(source, -1) < batch:
             self._last[source] = batch
             self._last.move_to_end(source)
-            for owner, revision, tree in tallies:
-                key = (owner, revision)
-                self._tallies[key] = add(self._tallies.get(key), tree)
-                self._tallies.move_to_end(key)
-        for kept, most in ((self._last, MAX_SOURCES), (self._tallies, MAX_TALLIES)):
-            while len(kept) > most:
-                kept.popitem(last=False)
+            for each in tallies:
+                self.count(*each)
+        while len(self._last) > MAX_SOURCES:
+            self._last.popitem(last=False)
         return {"version": self.version, "splits": [split for each in self._splits.values() for split in each]}
+
+    def count(self, owner: str, revision: str, tree: Tree) -> None:
+        """Add counts to a tally."""
+        key = (owner, revision)
+        self._tallies[key] = add(self._tallies.get(key), tree)
+        self._tallies.move_to_end(key)
+        while len(self._tallies) > MAX_TALLIES:
+            self._tallies.popitem(last=False)
 
     def keep_worst(self, owner: str, cases: Sequence[Mapping[str, Any]]) -> None:
         """Keep the pairs of answers that differ most; `difference_ratio` says how much."""

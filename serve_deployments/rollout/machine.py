@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from cluster.errors import ConfigError, GateRefused, UnknownNameError
-from cluster.state.machine import Json, Machine
+from cluster.state.machine import Json, Machine, plain
 from serve_deployments.rollout.policies import build_policy
 from serve_deployments.rollout.rollout import ENDED, Rollout, RolloutSpec
 from serve_deployments.rollout.split import Split
@@ -103,7 +103,7 @@ class Rollouts(Machine[RolloutCommand]):
     def _deploy(self, spec: RolloutSpec, now_s: float) -> Json:
         known = self.rollouts.get(spec.id)
         if known is not None:
-            if RolloutSpec.from_json(known["spec"]) != spec:
+            if plain(known["spec"]) != plain(spec.to_json()):
                 raise ConfigError(f"rollout '{spec.id}' is there already with other data; choose another id")
             return _told(known)
         if spec.old == spec.new:

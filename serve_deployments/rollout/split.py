@@ -36,6 +36,8 @@ class Split:
         Version that gets a copy of a share of the others' requests, off the user's path.
     slot
         The units it is for; splits of a model that are there at once have slots that do not overlap.
+    exposed
+        Log who was given what: an experiment's.
     """
 
     model: str
@@ -47,6 +49,7 @@ class Split:
     shadow: str | None = None
     shadow_ratio: float = 0.0
     slot: Slot = EVERYBODY
+    exposed: bool = False
 
     def __post_init__(self) -> None:
         shares = list(self.arms.values())

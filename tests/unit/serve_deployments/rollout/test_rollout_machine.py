@@ -21,8 +21,9 @@ from serve_deployments.rollout.rollout import RolloutSpec
 from serve_deployments.rollout.split import Split
 from serve_deployments.rollout.tally import Tally
 
-TICK_S, REQUESTS = 60.0, 200
-CANARY = {"name": "canary", "parameters": {"min_stage_s": 60.0, "min_requests": 1}}
+TICK_S, REQUESTS = 60.0, 120
+LADDER = (0.10, 0.50, 1.0)
+CANARY = {"name": "canary", "parameters": {"weights": LADDER, "min_stage_s": 60.0, "min_requests": 1}}
 
 
 class KilledError(Exception):
@@ -140,7 +141,7 @@ class Simulation:
             assert sum(rollout["weights"].values()) == pytest.approx(1.0)
             climbed = [step["weight"] for step in rollout["revisions"].values() if step["weight"] > 0.0]
             if "by hand" not in [step["why"] for step in rollout["history"]]:
-                assert climbed == [0.05, 0.10, 0.25, 0.50, 1.0, 1.0][: len(climbed)]
+                assert climbed == [*LADDER, 1.0][: len(climbed)]
         assert len(splits(self.state())) <= 1
 
     def story(self, name: str = "r") -> list[str]:
@@ -148,7 +149,7 @@ class Simulation:
 
 
 def spec(**more: Any) -> RolloutSpec:
-    fields = {
+    fields: dict[str, Any] = {
         "id": "r",
         "model": "nox",
         "old": "1",
@@ -170,24 +171,24 @@ def started(folder: Path, *, new_errors: float = 0.005, fuse: Fuse | None = None
 def test_a_good_version_climbs_every_step_and_is_promoted(tmp_path: Path) -> None:
     made = started(tmp_path)
     made.run()
-    assert made.story() == ["created", "started"] + ["advanced"] * 4 + ["promoted"]
+    assert made.story() == ["created", "started"] + ["advanced"] * 2 + ["promoted"]
     assert (made.production, made.served, made.unstable) == ("2", {"2"}, "")
     assert made.messages == ["notify started", "notify promoted"]
     assert made.state()["r"]["weights"] == {"2": 1.0, "1": 0.0}
 
 
 def test_a_bad_version_is_rolled_back_verified_and_marked(tmp_path: Path) -> None:
-    made = started(tmp_path, new_errors=0.6)
+    made = started(tmp_path, new_errors=1.0)
     made.run()
     end = made.state()["r"]
     assert made.story() == ["created", "started", "rolling back", "rolled back"]
     assert end["verification"]["verified"] and "verified" in end["verification"]["detail"]
     assert (made.production, made.served) == ("1", {"1"})
-    assert made.unstable.startswith("error_rate: new 0.")
+    assert made.unstable.startswith("error_rate: new 1, old 0.0")
     assert end["findings"][0]["breached"] and end["judge"] is None and len(end["curve"]) >= 1
 
 
-@pytest.mark.parametrize("new_errors", [0.005, 0.6])
+@pytest.mark.parametrize("new_errors", [0.005, 1.0])
 def test_killed_at_any_step_it_ends_where_it_would_have_ended(tmp_path: Path, new_errors: float) -> None:
     whole = started(tmp_path / "whole", new_errors=new_errors)
     whole.fuse.left = 10**6

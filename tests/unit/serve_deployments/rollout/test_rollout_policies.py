@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.errors import ConfigError, GateRefused, UnknownNameError
+from serve_deployments.experiments.assignment import point
 from serve_deployments.rollout.decision import Advance, Hold, Promote, Rollback
 from serve_deployments.rollout.policies import POLICIES, build_policy, check_allowed
 from serve_deployments.rollout.policy import Observation
-from serve_deployments.experiments.assignment import point
 from serve_deployments.rollout.split import Split
 
 ENOUGH: dict[str, Any] = {"stage_s": 1e9, "new_requests": 10**9, "pairs": 10**9}
