@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cluster.errors import DataError, SchemaError
-from training.core.detector_input import carried, check_numbers, check_times
+from training.core.detector_input import LARGEST, carried, check_numbers, check_times
 from training.core.windows import Floats, Times, Windows
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Read = Callable[[Windows, Floats], Floats]
 """A table and its rows without missing values -> (M, R) scores."""
+RowJudge = Callable[[Floats, list[float]], float]
+"""The rows that a score looks back on, and the next row, no value missing -> its score."""
 CHUNK_ROWS = 4096
 """Rows scored at a time, however many are sent at once: memory stays bounded."""
 
@@ -46,6 +48,7 @@ class Watch:
         self._times = np.empty(0, dtype="datetime64[ns]")
         self._last: np.datetime64 | None = None
         self._known: Floats | None = None
+        self._judge_row = detector.row_judge(self._state) if detector.causal else None
 
     @property
     def rows_kept(self) -> int:
@@ -69,7 +72,27 @@ class Watch:
         DataError
             The clock runs backwards; a value is infinite or too large.
         """
-        return float(self.update_many(*self.read(time, row))[0])
+        values, stamp = self._numbers(row), pd.Timestamp(time).to_datetime64()
+        if self._judge_row is not None and self._plain(values, stamp):
+            return self._one(self._judge_row, values, stamp)
+        stamps = np.array([stamp], dtype="datetime64[ns]")
+        return float(self.update_many(stamps, np.array([values]))[0])
+
+    def _plain(self, values: list[float], stamp: np.datetime64) -> bool:
+        """Return whether a row has nothing that the way by a table is there for: no hole, no fault, no start."""
+        fine = all(-LARGEST <= value <= LARGEST for value in values)  # NaN is not
+        return fine and self._last is not None and len(self._rows) == self._lookback and bool(stamp > self._last)
+
+    def _one(self, judge: RowJudge, values: list[float], stamp: np.datetime64) -> float:
+        """Score a row, and let it take the place of the oldest."""
+        score = judge(self._rows, values)
+        known = np.array(values)
+        if self._lookback:
+            for kept, new in ((self._rows, known), (self._holes, known), (self._times, stamp)):
+                kept[:-1] = kept[1:]
+                kept[-1] = new
+        self._last, self._known = stamp, known
+        return score
 
     def read(self, time: Any, row: Mapping[Any, Any] | Sequence[Any]) -> tuple[Times, Floats]:
         """Return (1,) and (1, C) as `update_many` takes them; raise the SchemaError of `update`."""

@@ -13,6 +13,7 @@ from training.core.parameters import whole
 from training.core.period import panel_period
 from training.core.runner import Runner
 from training.core.space import Space, Whole
+from training.core.watch import RowJudge
 from training.core.windows import Floats, Windows
 from training.detectors.subsequences import standards
 
@@ -62,6 +63,19 @@ class MovingAverage(Detector):
     def lookback(self, state: State) -> int:
         """Return the window."""
         return int(state["width"])
+
+    def row_judge(self, state: State) -> RowJudge:
+        """Return the same for one row after a window."""
+        width, mean, scale = int(state["width"]), np.asarray(state["mean"]), np.asarray(state["scale"])
+
+        def judge(before: Floats, row: list[float]) -> float:
+            rows = ((before - mean) / scale).T
+            middle = np.add.reduce(rows, axis=-1) / width
+            spread = np.sqrt(np.add.reduce(np.square(rows - middle[:, None]), axis=-1) / width)
+            distance = np.abs((np.array(row) - mean) / scale - middle) / np.hypot(spread, QUIET)
+            return float(distance.max())
+
+        return judge
 
     def judge(self, state: State, table: Windows) -> Floats:
         """Return (R,) the largest distance of each row from the mean of the window before it."""

@@ -10,6 +10,7 @@ from training.core.component import State
 from training.core.detector import Detector, DetectorTags
 from training.core.parameters import flag
 from training.core.runner import Runner
+from training.core.watch import RowJudge
 from training.core.windows import Floats, Windows
 
 MAD_TO_DEVIATION = 1.4826
@@ -50,6 +51,15 @@ class ZScore(Detector):
             spread = np.where(middle > 0, middle, MEAN_TO_DEVIATION * distance.mean(axis=0))
         still = spread <= 1e-12 * np.maximum(1.0, np.abs(centre))
         return {"centre": centre, "spread": np.where(still, 1.0, spread)}
+
+    def row_judge(self, state: State) -> RowJudge:
+        """Return the same with plain numbers."""
+        usual = list(zip(np.asarray(state["centre"]).tolist(), np.asarray(state["spread"]).tolist(), strict=True))
+
+        def judge(_: Floats, row: list[float]) -> float:
+            return max(abs(value - centre) / spread for value, (centre, spread) in zip(row, usual, strict=True))
+
+        return judge
 
     def judge(self, state: State, table: Windows) -> Floats:
         """Return (R,) the largest distance of each row."""
