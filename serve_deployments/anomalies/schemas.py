@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, FailFast, Field, ValidationError
 
@@ -81,6 +81,27 @@ class ExplainRequest(DetectRequest):
     event: Name | None = Field(default=None, description="an event's id; all events where left out")
 
 
+class FeedbackRequest(DetectRequest):
+    """Say what an event of some rows turned out to be; the rows are judged again, so that it can be kept."""
+
+    event: Name = Field(description="an event's id, as detect and explain tell it")
+    outcome: Literal["confirmed", "dismissed"]
+    note: Annotated[str, Field(max_length=MAX_TEXT)] = Field(
+        default="", description="what it was: shown with similar events later"
+    )
+
+
+class FeedbackResponse(Wire):
+    """What a judgement changed."""
+
+    request_id: str
+    event: str
+    series_id: str
+    outcome: str
+    alarms_factor: float = Field(description="alarms that the series' threshold lets through now over those before")
+    what: str
+
+
 class StreamRow(Wire):
     """One row of one series; one line of a stream."""
 
@@ -130,6 +151,8 @@ class DetectResponse(Wire):
     request_id: str
     model: ModelRef
     created_at: str = Field(description="UTC")
+    rung: str = Field(default="primary", description="who answered: the version itself, or what stood in for it")
+    fallback_reason: str | None = None
     series: list[SeriesScores]
 
 
@@ -190,7 +213,9 @@ class ExplainResponse(Wire):
 
     request_id: str
     model: ModelRef
-    created_at: str
+    created_at: str = Field(description="UTC")
+    rung: str = Field(default="primary", description="who answered: the version itself, or what stood in for it")
+    fallback_reason: str | None = None
     events: list[ExplainedEvent]
 
 
@@ -202,6 +227,11 @@ def read_detect(value: Any) -> DetectRequest:
 def read_explain(value: Any) -> ExplainRequest:
     """Return the request that a JSON value holds; raise UnreadableError."""
     return _read(ExplainRequest, value)
+
+
+def read_feedback(value: Any) -> FeedbackRequest:
+    """Return the request that a JSON value holds; raise UnreadableError."""
+    return _read(FeedbackRequest, value)
 
 
 def read_row(value: Any) -> StreamRow:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
@@ -228,16 +230,33 @@ class Feedback:
     Parameters
     ----------
     storage, clock
-        Where it lives; one Feedback at a time writes there.
+        Where it lives. In a folder any number of processes may write: each does so alone, on what the others left.
+        On S3 only one may.
     """
 
     def __init__(self, storage: Storage, clock: Clock) -> None:
-        self._durable = Durable(FeedbackLedger, storage, FILE, clock)
+        self._storage, self._clock = storage, clock
+        self._read()
 
     @property
     def ledger(self) -> FeedbackLedger:
-        """The state as it is now."""
-        return FeedbackLedger.from_json(self._durable.state())
+        """The state as it is now, whoever wrote it."""
+        return FeedbackLedger.from_json(self._read().state())
+
+    def _read(self) -> Durable[Remember | Judge]:
+        return Durable(FeedbackLedger, self._storage, FILE, self._clock)
+
+    @contextmanager
+    def _alone(self) -> Iterator[Durable[Remember | Judge]]:
+        """Give the state to change, while nobody else on this folder does."""
+        if self._storage.local is None:
+            yield self._read()
+            return
+        path = self._storage.local / f"{FILE}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield self._read()
 
     def events(self) -> Mapping[str, Mapping[str, Any]]:
         """Return id -> event, with its outcome."""
@@ -254,7 +273,8 @@ class Feedback:
 
     def remember(self, event: str, series: str, facts: Mapping[str, Any], vector: tuple[float, ...]) -> None:
         """Keep an event; one that is known stays as it is."""
-        self._durable.do(Remember(event=event, series=series, facts=facts, vector=vector), f"remember-{event}")
+        with self._alone() as state:
+            state.do(Remember(event=event, series=series, facts=facts, vector=vector), f"remember-{event}")
 
     def judge(
         self, event: str, outcome: Outcome, *, by: str, note: str = "", threshold: Threshold | None = None
@@ -282,8 +302,9 @@ class Feedback:
             ledger.apply(Judge(event=event, outcome=outcome, by=by or "?"), 0.0)
             levels = (before, threshold.level_with(ledger.lean(series)))
         command = Judge(event=event, outcome=outcome, by=by, note=note, levels=levels)
-        # the number of judgements so far makes a change of mind a new command, and a repeated call the same one
-        change = self._durable.do(command, f"judge-{event}-{outcome}-{self.ledger.count}")["change"]
+        with self._alone() as state:
+            # the number of judgements so far makes a change of mind a new command, and a repeated call the same one
+            change = state.do(command, f"judge-{event}-{outcome}-{state.state()['count']}")["change"]
         if change is None:
             return None
         self.move(threshold, change["series"])

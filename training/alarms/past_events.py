@@ -38,7 +38,7 @@ class PastEvents:
         return self._fresh().lean(series)
 
     def keep(self, events: Sequence[Event]) -> None:
-        """Keep nothing: whoever asks twice about the same rows must not make two events of one."""
+        """Keep nothing: who only asks leaves no trace; see `Feedback` for who judges."""
 
     def _fresh(self) -> FeedbackLedger:
         now_s = self._clock.now_s()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from cluster.monitoring.metrics import Metrics
 from cluster.storage.files import Storage
 from serve_deployments.admission import Limits
 from serve_deployments.anomalies.connection import StreamAnswer, StreamLimits, Streams, stream_routes
+from serve_deployments.anomalies.feedback_route import feedback_routes
 from serve_deployments.anomalies.lines import Lines
 from serve_deployments.anomalies.schemas import (
     DetectRequest,
@@ -33,7 +35,7 @@ from serve_deployments.ingress import build_api
 from serve_deployments.question_routes import FORECAST_PATH
 from serve_deployments.schemas import EXAMPLE_REQUEST, UnreadableError
 from serve_deployments.servable import compute, compute_each, member_each
-from serve_deployments.service import fused_service
+from serve_deployments.service import Service, fused_service
 from training.alarms.alarm_model import AlarmModel
 from training.alarms.feedback import Feedback
 from training.alarms.past_events import FRESH_S, PastEvents
@@ -374,10 +376,9 @@ def test_streams_are_bounded_and_an_idle_one_ends(servable: AlarmServable) -> No
         Line(row).talk(servable.model, streams)
 
 
-@pytest.fixture
-def http(servable: AlarmServable, connect: Callable[[Any], Any]) -> Any:
+def service_of(servable: AlarmServable) -> Service:
     limits = Limits(max_body_bytes=300_000, request_timeout_s=30, max_concurrent_requests=4, max_queued_requests=4)
-    service = fused_service(
+    return fused_service(
         Shelf([servable]),
         limits=limits,
         target_s=0.05,
@@ -386,7 +387,11 @@ def http(servable: AlarmServable, connect: Callable[[Any], Any]) -> Any:
         metrics=Metrics(),
         clock=ManualClock(1_700_000_000.0),
     )
-    return connect(build_api(service, more=[stream_routes(Streams(StreamLimits()), None)]))
+
+
+@pytest.fixture
+def http(servable: AlarmServable, connect: Callable[[Any], Any]) -> Any:
+    return connect(build_api(service_of(servable), more=[stream_routes(Streams(StreamLimits()), None)]))
 
 
 def test_over_http(http: Any) -> None:
@@ -424,6 +429,31 @@ def test_rubbish_over_http_is_one_fault(http: Any, fault: str, status: int, fiel
     assert error["field"] == field
     assert error["got"]
     assert error["expected"]
+
+
+def test_what_is_said_of_an_event_counts(
+    servable: AlarmServable, connect: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    storage, clock = Storage(str(tmp_path)), ManualClock()
+    known = AlarmServable.of(servable.model, SCHEMA, name="m", version="1.0.0", metrics={})
+    known.memory = PastEvents(storage, clock)
+    http = connect(build_api(service_of(known), more=[feedback_routes(storage, clock)]))
+    before = http.post("/v1/anomalies/detect", json=question()).json()["series"][0]
+    said = {"event": before["events"][0]["event"], "outcome": "dismissed", "note": "a test run"}
+    told = http.post("/v1/anomalies/feedback", json={**question(), **said})
+    assert told.status_code == 200, told.text
+    assert (told.json()["alarms_factor"], told.json()["series_id"]) == (0.5, "a")
+    assert http.post("/v1/anomalies/feedback", json={**question(), **said}).json()["alarms_factor"] == 1.0
+    clock.advance(FRESH_S)
+    after = http.post("/v1/anomalies/detect", json=question()).json()["series"][0]
+    assert after["level"] > before["level"]
+    similar = http.post("/v1/anomalies/explain", json=question("b")).json()["events"][0]["similar"]
+    assert (similar[0]["event"], similar[0]["note"]) == (said["event"], "a test run")
+    ledger = Feedback(storage, clock).ledger
+    assert ledger.events[said["event"]]["by"] == "anybody"
+    for place, value, field in (("event", "nope", "body.event"), ("outcome", "maybe", "body.outcome")):
+        bad = http.post("/v1/anomalies/feedback", json={**question(), **said, place: value})
+        assert bad.json()["errors"][0]["field"] == field
 
 
 def test_a_forecast_is_not_asked_of_an_alarm_model(http: Any) -> None:
