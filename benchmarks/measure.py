@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 RESULTS = Path(__file__).parent / "results"
-LIBRARIES = ("heliotrope", "lightgbm", "numpy", "ray", "statsforecast", "torch", "xgboost")
+LIBRARIES = ("botorch", "heliotrope", "lightgbm", "numpy", "optuna", "ray", "statsforecast", "torch", "xgboost")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +57,15 @@ class Benchmark:
         The ratio that the first variant shall not exceed.
     pair
         Runs the pair of a seed; `baseline_first` alternates.
+    summary
+        What else all pairs together say; said and stored.
     """
 
     name: str
     question: str
     goal: float
     pair: Callable[[int, bool], Pair]
+    summary: Callable[[list[Pair]], Mapping[str, object]] = lambda _: {}
 
 
 def run(benchmark: Benchmark, pairs: int, say: Callable[[str], None]) -> Path:
@@ -77,6 +80,8 @@ def run(benchmark: Benchmark, pairs: int, say: Callable[[str], None]) -> Path:
     first = next(iter(medians))
     verdict = "reached" if medians[first] <= benchmark.goal else "MISSED"
     say(f"  median ratio {_told(medians.__getitem__, medians)}; goal for {first} {benchmark.goal:.3f}: {verdict}")
+    for name, told in benchmark.summary(done).items():
+        say(f"  {name}: {told}")
     return _store(benchmark, done, medians)
 
 
@@ -92,6 +97,7 @@ def _store(benchmark: Benchmark, pairs: list[Pair], medians: Mapping[str, float]
         "question": benchmark.question,
         "goal_ratio": benchmark.goal,
         "median_ratio": {name: None if ratio == float("inf") else ratio for name, ratio in medians.items()},
+        "summary": dict(benchmark.summary(pairs)),
         "pairs": [asdict(pair) for pair in pairs],
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": _machine(),

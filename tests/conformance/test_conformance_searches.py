@@ -141,7 +141,8 @@ def test_another_process_with_the_same_seed_draws_the_same() -> None:
 
 @EVERY
 def test_a_restored_search_goes_on_as_if_it_had_not_stopped(search: str) -> None:
-    through, pending = open_search(search, MIXED, seed=9), []
+    through = open_search(search, MIXED, seed=9)
+    pending: list[Draw] = []
     steps(through, pending, 15)
     state, left = json.loads(json.dumps(through.state())), list(pending)
     expected = steps(through, pending, 4)

@@ -76,8 +76,7 @@ class Taken:
         far = np.zeros((len(points), len(self._points)))
         for at in range(points.shape[1]):
             np.maximum(far, np.abs(points[:, None, at] - self._points[None, :, at]), out=far)
-        covered: npt.NDArray[np.bool_] = (far < self._reach).any(axis=1)
-        return covered
+        return np.asarray((far < self._reach).any(axis=1))
 
 
 def _values(acquisition: Any, points: Floats) -> Floats:
@@ -109,7 +108,7 @@ def _climbed(acquisition: Any, starts: Floats, held: npt.NDArray[np.bool_]) -> F
         (slopes,) = torch.autograd.grad(values.sum(), tensor)
         return values.detach().numpy(), np.where(held[batch_indices], 0.0, slopes.numpy())
 
-    free = [(0.0, 1.0) if not always else (None, None) for always in held.all(axis=0)]
+    free = [(0.0, 1.0) if not always else (None, None) for always in np.atleast_1d(held.all(axis=0))]
     ends, _, _ = fmin_l_bfgs_b_batched(
         descent, starts, bounds=free, maxiter=CLIMB_STEPS, factr=None, ftol=CLIMB_TOLERANCE, pass_batch_indices=True
     )
@@ -119,13 +118,13 @@ def _climbed(acquisition: Any, starts: Floats, held: npt.NDArray[np.bool_]) -> F
 def _walked(judge: Judge, encoding: Encoding, points: Floats) -> Floats:
     """Return the best of some points after steps to better discrete neighbours."""
     values = judge(points)
-    point, value = points[values.argmax()], values.max()
+    at = int(values.argmax())
     for _ in range(WALK_STEPS):
-        near = encoding.neighbours(point)
+        near = encoding.neighbours(points[at])
         if not len(near):
             break
-        values = judge(near)
-        if values.max() <= value:
+        found = judge(near)
+        if found.max() <= values[at]:
             break
-        point, value = near[values.argmax()], values.max()
-    return point
+        points, values, at = near, found, int(found.argmax())
+    return np.asarray(points[at])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from training.core.cube import Floats
 from training.core.parameters import one_of, real
@@ -127,10 +128,10 @@ def evened(values: Floats) -> Floats:
         above = np.maximum(values - median, 0.0) / unit
         values = np.where(above > 0, median + unit * np.log1p(above), values)
     spread = float(values.std())
-    return (values - values.mean()) / (spread if spread > 0 else 1.0)
+    return np.asarray((values - values.mean()) / (spread if spread > 0 else 1.0))
 
 
-def _kept(found: Floats) -> Floats:
+def _kept(found: Floats) -> npt.NDArray[np.intp]:
     """Return the positions of at most `MOST_SEEN` observations: the better half and the latest."""
     if len(found) <= MOST_SEEN:
         return np.arange(len(found))
