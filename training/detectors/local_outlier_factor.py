@@ -75,15 +75,19 @@ class LocalOutlierFactor(Subsequences):
         return {"neighbours": Whole(10, 100, log=True)}
 
     def learn_pieces(self, pieces: Floats, runner: Runner | None) -> State:  # noqa: ARG002 - nothing to iterate
-        """Return the pieces, how far each one's last neighbour is, and the density around each."""
+        """Return the pieces, how far each one's last neighbour is, the density around each, and its own factor."""
         kept = self._normal(pieces)
         distances, near = self._near(kept, kept)
         reach = distances[:, -1]
-        return {"kept": kept, "reach": reach, "density": _density(distances, reach[near])}
+        density = _density(distances, reach[near])
+        return {"kept": kept, "reach": reach, "density": density, "factor": density[near].mean(axis=1) / density}
 
     def judge_pieces(self, state: State, pieces: Floats) -> Floats:
-        """Return (P,) the mean density of the neighbours over the piece's own."""
-        distances, near = self._near(np.asarray(state["kept"]), self._normal(pieces))
+        """Return (P,) the mean density of the neighbours over the piece's own; of all that are kept it is known."""
+        kept, normal = np.asarray(state["kept"]), self._normal(pieces)
+        if np.array_equal(kept, normal):
+            return np.asarray(state["factor"])
+        distances, near = self._near(kept, normal)
         own = _density(distances, np.asarray(state["reach"])[near])
         factor: Floats = np.asarray(state["density"])[near].mean(axis=1) / own
         return factor
