@@ -11,6 +11,7 @@ from apps.cli import (
     anomalies,
     ask,
     audit,
+    automl,
     batch,
     certificates,
     demo,
@@ -43,6 +44,7 @@ app.command()(prepare.prepare)
 app.command()(training.train)
 app.command()(tuning.tune)
 app.command()(selection.select)
+app.command()(automl.automl)
 app.command()(platform.serve)
 app.command()(predict.predict)
 app.command()(ask.whatif)

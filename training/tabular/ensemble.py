@@ -168,13 +168,23 @@ class TabularEnsemble(Component):
         """Return the (N, F) numbers of each encoder."""
         return [encoder.transform(table) for encoder in self._encoders]
 
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Families of the candidates, in order; a second one of a family has a number."""
+        families = list({part["candidate"]: part["name"] for part in self.members}.values())
+        seen = [families[:at].count(family) for at, family in enumerate(families)]
+        return tuple(f"{family}-{at + 1}" if at else family for family, at in zip(families, seen, strict=True))
+
     def outputs(self, inputs: Sequence[Floats]) -> Floats:
-        """Return (C, N, G): each candidate's outputs, the mean of its members'."""
-        count = 1 + max(member.candidate for member in self._members)
-        found: list[list[Floats]] = [[] for _ in range(count)]
-        for member in self._members:
-            found[member.candidate].append(member.outputs(inputs[member.encoder]))
-        return np.stack([np.mean(each, axis=0) for each in found])
+        """Return (C, N, G): each candidate's outputs."""
+        return np.stack([self.candidate_outputs(at, inputs) for at in range(len(self.candidates))])
+
+    def candidate_outputs(self, candidate: int, inputs: Sequence[Floats]) -> Floats:
+        """Return (N, G): the mean of a candidate's members' outputs."""
+        self.schema  # noqa: B018 - says what is missing
+        members = [each for each in self._members if each.candidate == candidate]
+        found: Floats = np.mean([each.outputs(inputs[each.encoder]) for each in members], axis=0)
+        return found
 
     def describe(self, combined: Floats) -> TabularPrediction:
         """Return the prediction that (N, G) outputs stand for."""

@@ -148,7 +148,13 @@ class AutoML:
             ordered=self.spec.ordered,
         )
         workers = self._make_workers(material, self._clock)
-        self._explore(race, workers, seen, proposals)
+        try:
+            self._explore(race, workers, seen, proposals)
+            return self._chosen(schema, seen, race, workers)
+        finally:
+            workers.close()
+
+    def _chosen(self, schema: TableSchema, seen: Seen, race: Race, workers: Workers) -> AutoMLResult:
         if not seen.best(race.opening):
             race.opening = (0,)  # time was up before anybody was through: the first fold must do
             for number in list(seen.fits):
@@ -261,9 +267,12 @@ class AutoML:
         left_s = self.spec.budget_s * CLOSED_SHARE - self._elapsed_s()
         if left_s <= 0:
             return
+        while not workers.free:
+            if workers.wait(left_s) is None:  # a straggler of the search: too late to count
+                return
         workers.submit(assigned)
         ended = workers.wait(left_s)
-        if isinstance(ended, Fit):
+        if isinstance(ended, Fit) and ended.assigned == assigned:
             seen.fits[assigned.number][assigned.fold] = ended
             self._say(f"{assigned.candidate.label}: fitted for the ensemble")
 

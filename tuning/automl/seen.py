@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -102,15 +103,17 @@ class Seen:
 
     def members(self, numbers: Sequence[int]) -> tuple[list[TableEncoder], list[Member]]:
         """Return the encoders and members of an ensemble of some candidates, in their order."""
-        encoders: list[TableEncoder] = []
+        encoders: dict[tuple[int, str], TableEncoder] = {}
         members = []
         for at, number in enumerate(numbers):
             for fit in self.chosen(number):
-                if not any(each is fit.encoder for each in encoders):
-                    encoders.append(fit.encoder)
-                place = next(i for i, each in enumerate(encoders) if each is fit.encoder)
-                members.append(fit.member(place, at))
-        return encoders, members
+                key = (
+                    fit.assigned.fold,
+                    json.dumps(fit.encoder.params()),
+                )  # the same rows and settings learn the same
+                encoders.setdefault(key, fit.encoder)
+                members.append(fit.member(list(encoders).index(key), at))
+        return list(encoders.values()), members
 
     def chosen(self, number: int) -> list[Fit]:
         """Return the fits that stand for a candidate: that on all rows; else those of the first repeat's folds.

@@ -51,6 +51,9 @@ class Workers(ABC):
     def wait(self, timeout_s: float) -> Ended | None:
         """Return a fit that has ended; None where none did in the time."""
 
+    def close(self) -> None:  # noqa: B027 - of workers that hold nothing
+        """Let go of what the workers hold; fits on their way are lost."""
+
 
 class InProcess(Workers):
     """Does one fit after the other, when it is waited for.
