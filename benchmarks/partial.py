@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def kept(benchmark: str, key: str, compute: Callable[[], Any]) -> Any:
     return known[key]
 
 
-def code_hash(patterns: Iterable[str]) -> str:
+@cache
+def code_hash(patterns: tuple[str, ...]) -> str:
     """Return what changes with the files that these patterns match: what other code found does not count."""
     paths = sorted(path for pattern in patterns for path in ROOT.glob(pattern))
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]

@@ -48,7 +48,7 @@ class Cube:
 
     def encode(self, draw: Mapping[str, float | int]) -> Floats:
         """Return (D,) the point of a draw; ConfigError where it is no draw of this space."""
-        self._check(draw)
+        self.checked(draw)
         return np.array(
             [_share(self.space[name], draw[name]) if name in draw else MIDDLE for name in self.names],
             dtype=np.float64,
@@ -100,7 +100,8 @@ class Cube:
                 seen.add(self.key(draw))
                 yield {name: draw[name] for name in self.names if name in draw}
 
-    def _check(self, draw: Mapping[str, float | int]) -> None:
+    def checked(self, draw: Mapping[str, float | int]) -> Draw:
+        """Return a copy of the draw; ConfigError where it is none of this space."""
         for name, dimension in self.space.items():
             if exists(dimension, self.space, draw) != (name in draw):
                 state = "is missing" if name not in draw else "does not exist there"
@@ -109,9 +110,9 @@ class Cube:
                 raise ConfigError(f"no draw of this space: '{name}' got {draw[name]}, expected {dimension}")
         strangers = [name for name in draw if name not in self.space]
         if strangers:
-            raise ConfigError(
-                f"no draw of this space: got {', '.join(strangers)}, expected {', '.join(self.names)}"
-            )
+            known = ", ".join(self.names)
+            raise ConfigError(f"no draw of this space: got {', '.join(strangers)}, expected {known}")
+        return dict(draw)
 
 
 def levels(dimension: Dimension) -> int | None:

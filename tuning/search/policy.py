@@ -67,7 +67,7 @@ class SearchPolicy(ABC):
         self.seed = whole("seed", seed, low=0)
         self.observations: list[Observation] = []
         usual = self.usual_starts() if sobol_starts is None else whole("sobol_starts", sobol_starts, low=1)
-        self._given = [self.cube.decode(self.cube.encode(self.cube.complete(draw))) for draw in starts]
+        self._given = [self.cube.checked(self.cube.complete(draw)) for draw in starts]
         self._sobol = [self.cube.decode(point) for point in sobol(self.cube.width, usual, self.seed)]
         every = self.cube.draws(FINITE)
         self._every = None if every is None else list(every)
@@ -104,7 +104,7 @@ class SearchPolicy(ABC):
 
     def tell(self, draw: Draw, outcome: Outcome) -> None:
         """Learn what became of a point, whoever proposed it; ConfigError where it is none of this space."""
-        self.cube.encode(draw)
+        self.cube.checked(draw)
         known = next((each.outcome for each in self.observations if not each.outcome.failed), outcome)
         if not outcome.failed and len(outcome.values) != len(known.values):
             raise ConfigError(
