@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -20,6 +24,7 @@ from training.core.metrics import wape
 from training.core.panel import Panel
 from training.core.runner import Backend, Loop, Run, Runner
 from training.core.windows import Windows, cut
+from training.distributed.ray_runner import RayRunner
 from training.features import TRANSFORMS
 from training.models import MODELS
 from tuning.crew import Assignment, Report
@@ -93,23 +98,46 @@ class ForecastWork:
         Threads of a trial.
     keep_state
         Whether reports carry the training's state, for trials that go on from another's.
+    train_workers
+        Ray Train workers of each trial; 0 trains in the trial's own process.
+    storage
+        Folder that all workers see, for the checkpoints of those.
     """
 
     materials: tuple[Material, ...]
     metrics: tuple[str, ...] = ("wape",)
     cpus: int = 1
     keep_state: bool = False
+    train_workers: int = 0
+    storage: str = ""
 
     def __call__(self, assignment: Assignment, report: Report) -> Mapping[str, float]:
         """Fit and measure on every fold; return the means."""
         found: list[dict[str, float]] = []
         several = len(self.materials) > 1
         for material in self.materials:
-            runner = TrialRunner(_silent if several else report, assignment.state, keep_state=self.keep_state)
-            found.append(self._measure(assignment, material, runner))
+            with self._runner(assignment, _silent if several else report, len(found)) as runner:
+                found.append(self._measure(assignment, material, runner))
             if several:
                 report(len(found), fmean(each["wape"] for each in found), fold=True)
         return {name: fmean(each[name] for each in found) for name in found[0]}
+
+    @contextmanager
+    def _runner(self, assignment: Assignment, report: Report, fold: int) -> Iterator[Runner]:
+        """Give where a fold's training runs; its checkpoints are gone afterwards."""
+        if not self.train_workers:
+            yield TrialRunner(report, assignment.state, keep_state=self.keep_state)
+            return
+        name = f"trial-{assignment.number}-{fold}-{uuid4().hex[:8]}"
+        try:
+            yield RayRunner(
+                num_workers=self.train_workers,
+                storage=self.storage,
+                name=name,
+                on_report=lambda step, metrics: report(step, metrics[STEP_METRIC]),
+            )
+        finally:
+            shutil.rmtree(Path(self.storage) / name, ignore_errors=True)
 
     def _measure(self, assignment: Assignment, material: Material, runner: Runner) -> dict[str, float]:
         model, validation = fitted(assignment.model, assignment.params, material, runner, self.cpus)

@@ -19,7 +19,7 @@ from tuning.journal import Journal
 from tuning.ledger import Ledger, OnChange
 from tuning.objective import ForecastWork, Material
 from tuning.proposer import Family, Proposer, Start
-from tuning.ray_crew import RayCrew
+from tuning.ray_crew import RayCrew, trials_that_fit
 from tuning.records import StudyResult, TrialRecord, TrialStatus, best_of
 from tuning.study_spec import POPULATION, StudySpec
 from tuning.tracking import TrialTracking
@@ -58,7 +58,8 @@ class Study:
         on_change: OnChange | None = None,
     ) -> None:
         self.spec = spec
-        self.journal = Journal(Storage(storage_url), spec.name)
+        self._storage = Storage(storage_url)
+        self.journal = Journal(self._storage, spec.name)
         self._tracker = tracker
         self._energy = energy or EnergyModel()
         self._on_change = on_change
@@ -97,6 +98,8 @@ class Study:
                 metrics=spec.goal.metrics,
                 cpus=max(int(spec.worker.cpus), 1),
                 keep_state=spec.stopping == POPULATION,
+                train_workers=spec.train_workers,
+                storage=self._training_folder(),
             )
 
         facts = {"data": panel.digest(), "split": _marks(split)}
@@ -171,6 +174,7 @@ class Study:
         if not ray.is_initialized():
             raise ConfigError("a study needs a Ray: got none connected, expected a Cluster.open(...) before")
         spec = self.spec
+        at_a_time = self._at_a_time()
         crew = RayCrew(work, spec.worker)
         conductor = Conductor(
             proposer=proposer,
@@ -178,7 +182,7 @@ class Study:
             crew=crew,
             stopping=spec.policy(),
             budget=spec.budget,
-            max_concurrent=spec.max_concurrent,
+            max_concurrent=at_a_time,
             limits=spec.limits,
             population=spec.population(),
         )
@@ -190,6 +194,23 @@ class Study:
             return INTERRUPTED
         finally:
             crew.close()
+
+    def _at_a_time(self) -> int:
+        spec = self.spec
+        if not spec.train_workers:
+            return spec.max_concurrent
+        return min(spec.max_concurrent, trials_that_fit(spec.worker, spec.train_workers))
+
+    def _training_folder(self) -> str:
+        """Return where the workers of a trial share checkpoints."""
+        if not self.spec.train_workers:
+            return ""
+        if self._storage.local is None:
+            raise ConfigError(
+                f"trials with training workers share checkpoints in a folder: got {self._storage.url}, expected a "
+                "folder that all nodes see, in ML_STORAGE_URL"
+            )
+        return str(self._storage.local / "studies-training" / self.spec.name)
 
     def _result(self, ledger: Ledger, reason: str) -> StudyResult:
         trials = tuple(ledger.ended[number] for number in sorted(ledger.ended))

@@ -59,6 +59,8 @@ class StudySpec:
         Trials at a time.
     worker
         Processors, GPUs and memory of each.
+    train_workers
+        Ray Train workers of each trial, one processor each beside the trial's own; 0 trains in its own process.
     limits
         Time-out and attempts of a trial.
     seed
@@ -78,6 +80,7 @@ class StudySpec:
     grace_reports: int = 5
     max_concurrent: int = 2
     worker: WorkerSpec = field(default_factory=WorkerSpec)
+    train_workers: int = 0
     limits: TrialLimits = field(default_factory=TrialLimits)
     seed: int = 0
 
@@ -88,7 +91,13 @@ class StudySpec:
         one_of("stopping", self.stopping, (*STOPPING, POPULATION))
         if self.stopping == POPULATION and self.folds.count > 1:
             raise ConfigError(f"population-based training: got {self.folds.count} folds, expected 1")
-        for name, low in (("horizon", 1), ("max_concurrent", 1), ("grace_reports", 1), ("seed", 0)):
+        for name, low in (
+            ("horizon", 1),
+            ("max_concurrent", 1),
+            ("grace_reports", 1),
+            ("seed", 0),
+            ("train_workers", 0),
+        ):
             whole(name, getattr(self, name), low=low)
 
     def population(self) -> Population | None:

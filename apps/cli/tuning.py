@@ -33,6 +33,7 @@ FOLD_WINDOW = typer.Option("expanding", help="What a fold learns from: expanding
 CONCURRENT = typer.Option(2, min=1, help="Trials at a time.")
 CPUS = typer.Option(1.0, min=0, help="Processors of a trial; shares are fine.")
 GPUS = typer.Option(0.0, min=0, help="GPUs of a trial; shares are fine.")
+TRAIN_WORKERS = typer.Option(0, min=0, help="Ray Train workers of a trial, a processor each; 0 needs none.")
 MEMORY_MIB = typer.Option(None, min=1, help="The most a trial may allocate; one that needs more fails.")
 TIMEOUT_S = typer.Option(None, min=0, help="A trial that takes longer fails, and its worker is ended.")
 ENERGY = typer.Option("auto", help="What measures energy: codecarbon, estimate, or auto, the first if installed.")
@@ -67,6 +68,7 @@ def tune(
     concurrent: int = CONCURRENT,
     cpus: float = CPUS,
     gpus: float = GPUS,
+    train_workers: int = TRAIN_WORKERS,
     memory_mib: int | None = MEMORY_MIB,
     trial_timeout_s: float | None = TIMEOUT_S,
     energy: str = ENERGY,
@@ -104,6 +106,7 @@ def tune(
         stopping=stopping,
         max_concurrent=concurrent,
         worker=WorkerSpec(cpus=cpus, gpus=gpus, memory_bytes=memory_mib and memory_mib * 2**20, meter=energy),
+        train_workers=train_workers,
         limits=TrialLimits(timeout_s=trial_timeout_s),
     )
     settings = Settings.from_environment()

@@ -118,7 +118,7 @@ class Asked:
         Of the study; made from recipe, data and goal where None.
     warm_start
         Whether it begins from what worked in earlier studies of similar data.
-    goal, folds, search, stopping, max_concurrent, worker, limits
+    goal, folds, search, stopping, max_concurrent, worker, train_workers, limits
         As in `StudySpec`.
     """
 
@@ -131,11 +131,22 @@ class Asked:
     stopping: str = "halving"
     max_concurrent: int = 2
     worker: WorkerSpec = field(default_factory=WorkerSpec)
+    train_workers: int = 0
     limits: TrialLimits = field(default_factory=TrialLimits)
 
     def spec(self, recipe: Recipe, data: Panel) -> StudySpec:
         """Return the study of the recipe's members that are trained step by step."""
-        same = ("goal", "folds", "search", "stopping", "max_concurrent", "worker", "limits", "budget")
+        same = (
+            "goal",
+            "folds",
+            "search",
+            "stopping",
+            "max_concurrent",
+            "worker",
+            "train_workers",
+            "limits",
+            "budget",
+        )
         kept = {"goal": self.goal.facts(), "folds": self.folds.facts(), "search": self.search}
         return StudySpec(
             name=self.name or f"{recipe.name}-{_digest(recipe, data, kept | {'stopping': self.stopping})}",

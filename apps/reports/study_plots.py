@@ -76,7 +76,7 @@ def parallel_plot(history: History, model: str) -> bytes | None:
         heights = [_height(dimension, each.draw.get(name)) for name, dimension in space.items()]
         axes.plot(range(len(space)), heights, color=_color(shade(_score(each))), linewidth=1.4, alpha=0.8)
     axes.set_xticks(range(len(space)), [short(name, 18) for name in space])
-    axes.set_ylim(-0.06, 1.1)
+    axes.set_ylim(-0.14, 1.12)
     axes.set_yticks([])
     for at, dimension in enumerate(space.values()):
         low, high = _ends(dimension)

@@ -8,6 +8,7 @@ import pytest
 
 from cluster.errors import ConfigError, UnknownNameError
 from tuning.conductor import TrialLimits
+from tuning.ray_crew import WorkerSpec
 from tuning.study_spec import StudySpec
 
 
@@ -47,3 +48,11 @@ def test_what_is_fixed_is_not_searched() -> None:
         StudySpec(name="s", models=({"name": "ridge", "params": {"alhpa": 1}},), horizon=4).families()
     with pytest.raises(UnknownNameError, match="Did you mean 'ridge'"):
         StudySpec(name="s", models=({"name": "rigde"},), horizon=4).families()
+
+
+def test_a_worker_asks_for_what_it_is_given() -> None:
+    options = WorkerSpec(cpus=0.5, gpus=0.25, custom={"fast": 1.0}).options()
+    assert (options["num_cpus"], options["num_gpus"], options["resources"]) == (0.5, 0.25, {"fast": 1.0})
+    for change in ({"cpus": -1.0}, {"gpus": float("nan")}, {"memory_bytes": 0}):
+        with pytest.raises(ConfigError, match=f"'{next(iter(change))}'"):
+            WorkerSpec(**change)
