@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from cluster.errors import ConfigError
-from training.core.cube import Cube
+from training.core.cube import Cube, Floats
 from training.core.space import Choice, Draw, Real, Space, When, Whole
 from tuning.search import gaussian_process
 from tuning.search.ascent import PENDING_REACH, SEEN_REACH, Taken
-from tuning.search.encoding import ABSENT, Encoding
+from tuning.search.encoding import ABSENT, Encoding, Mask
 from tuning.search.gaussian_process import ACQUISITIONS, GaussianProcess, evened
-from tuning.search.likelihood import NOISES, fit
+from tuning.search.likelihood import NOISES, Fitted, fit
 from tuning.search.outcome import Outcome
 
 BOX: Space = {"x": Real(-1.0, 2.0), "y": Real(-1.0, 2.0)}
@@ -88,7 +88,12 @@ def test_what_it_looks_at_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     monkeypatch.setattr(gaussian_process, "MOST_SEEN", 20)
     monkeypatch.setattr(gaussian_process, "MOST_FITTED", 12)
-    monkeypatch.setattr(gaussian_process, "fit", lambda *given: sizes.append(len(given[1])) or fit(*given))
+
+    def counted(points: Floats, targets: Floats, unordered: Mask) -> Fitted:
+        sizes.append(len(targets))
+        return fit(points, targets, unordered)
+
+    monkeypatch.setattr(gaussian_process, "fit", counted)
     policy, rng = GaussianProcess(BOX, seed=0), np.random.default_rng(0)
     for _ in range(50):
         draw = policy.cube.decode(rng.random(2))
