@@ -17,6 +17,7 @@ from serve_deployments.steps import Receive, Visit
 SHOWN_BYTES = 24
 # Finds the end of every key, and now and then something inside a string: never fewer than there are keys.
 _KEY_ENDS = re.compile(rb'"\s*:')
+_SPACES = (b" ", b"\t", b"\n", b"\r")
 
 
 class MalformedBodyError(UserError):
@@ -136,9 +137,16 @@ def parse(body: bytes) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise _malformed(body, error) from error
-    if _count_keys(value) != len(_KEY_ENDS.findall(body)):
+    if _count_keys(value) != _count_key_ends(body):
         json.loads(body, object_pairs_hook=_refuse_doubled)
     return value
+
+
+def _count_key_ends(body: bytes) -> int:
+    """Return how often quote and colon follow each other; a search for bytes takes a tenth of a pattern's time."""
+    if any(space in body and space + b":" in body for space in _SPACES):
+        return len(_KEY_ENDS.findall(body))
+    return body.count(b'":')
 
 
 def _malformed(body: bytes, error: orjson.JSONDecodeError) -> MalformedBodyError:
@@ -156,7 +164,7 @@ def _malformed(body: bytes, error: orjson.JSONDecodeError) -> MalformedBodyError
 def _count_keys(value: Any) -> int:
     if isinstance(value, dict):
         return len(value) + sum(_count_keys(item) for item in value.values() if isinstance(item, dict | list))
-    if isinstance(value, list):
+    if isinstance(value, list) and not {dict, list}.isdisjoint(map(type, value)):
         return sum(_count_keys(item) for item in value if isinstance(item, dict | list))
     return 0
 

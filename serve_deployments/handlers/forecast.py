@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from cluster.errors import DataError, SignatureMismatch
+from serve_deployments.cache.key import series_digest
+from serve_deployments.handlers.quick import QuickReader
 from serve_deployments.handlers.validate import Job, validate
 from serve_deployments.schemas import ForecastRequest
 from serve_deployments.servable import Servable
+from training.core.estimator import DEFAULT_LEVELS
 from training.core.prediction import Prediction
 from training.core.schema import Column, Schema
 from training.core.windows import Floats, Windows, future_times
@@ -39,6 +43,7 @@ class ForecastModel(Servable):
     """
 
     kind: ClassVar[str] = "forecast"
+    result_type: ClassVar[type | None] = Prediction
     name: str
     version: str
     ensemble: Ensemble
@@ -75,7 +80,16 @@ class ForecastModel(Servable):
 
     def validate(self, question: ForecastRequest) -> Job:
         """Return the job; see `handlers.validate`."""
-        return validate(question, self.schema, self.ensemble)
+        return validate(question, self.schema, self.ensemble, self._quick)
+
+    @cached_property
+    def _quick(self) -> QuickReader:
+        return QuickReader(self.schema, self.ensemble.context)
+
+    def identity(self, question: ForecastRequest) -> bytes:
+        """Return the digest of all that the question asks; see `cache.key`."""
+        steps = self.ensemble.horizon if question.horizon is None else question.horizon
+        return series_digest(question.series, steps, question.levels or DEFAULT_LEVELS)
 
     def weight(self, job: Job) -> int:
         """Return how many series it has."""
@@ -168,6 +182,9 @@ def compact(windows: Windows) -> Windows:
     """Return the same windows, and what is known ahead, over tables of no other rows: what travels."""
     n, length = len(windows), windows.length
     offsets = np.arange(0, (n + 1) * length, length, dtype=np.int64)
+    if len(windows.rows) == n * length and np.array_equal(windows.starts, offsets[:-1]):
+        ahead = windows.ahead
+        return windows if ahead is None else replace(windows, ahead=compact(ahead))
     return Windows(
         rows=np.ascontiguousarray(windows.values).reshape(n * length, len(windows.columns)),
         times=windows.timestamps.reshape(-1).copy(),
@@ -206,9 +223,13 @@ def _finite(values: Floats) -> Flags:
     return fine
 
 
-def _not_finite(job: Job, fine: Flags) -> DataError:
+class NotFiniteError(DataError):
+    """The values are allowed, yet the model cannot compute with them."""
+
+
+def _not_finite(job: Job, fine: Flags) -> NotFiniteError:
     at = int(np.argmin(fine))
-    return DataError.at(
+    return NotFiniteError.at(
         f"series '{job.context.series[at]}': its values are allowed, yet the model cannot compute with them",
         got="a forecast that is not finite",
         expected="values of the size that the model was trained on",

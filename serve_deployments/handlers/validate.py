@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 
 from cluster.errors import ConfigError, DataError, HeliotropeError, InsufficientHistoryError, SchemaError, UserError
+from serve_deployments.handlers.quick import QuickReader, is_time
 from serve_deployments.schemas import ForecastRequest, Series
 from training.core.estimator import DEFAULT_LEVELS
 from training.core.prediction import check_horizon, check_levels
 from training.core.schema import Schema
-from training.core.validation import ID, TIME, check, check_values
+from training.core.validation import EARLIEST, ID, LATEST, TIME, check, check_values
 from training.core.windows import Windows
 from training.models.ensemble import Ensemble
 
-# datetime64[ns] ends in 2262; a horizon must fit behind the last row.
-FIRST_YEAR, LAST_YEAR = 1900, 2200
+YEARS = f"{EARLIEST.year} .. {LATEST.year - 1}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +41,17 @@ class Job:
     levels: tuple[float, ...]
 
 
-def validate(request: ForecastRequest, schema: Schema, model: Ensemble) -> Job:
+def validate(request: ForecastRequest, schema: Schema, model: Ensemble, quick: QuickReader) -> Job:
     """Return the job, or raise the error that names field, got and expected.
+
+    Parameters
+    ----------
+    request
+        As the wire typed it.
+    schema, model
+        What it must look like; whose context and horizon it is for.
+    quick
+        Tried first.
 
     Raises
     ------
@@ -59,6 +68,14 @@ def validate(request: ForecastRequest, schema: Schema, model: Ensemble) -> Job:
     """
     steps = _steps(request.horizon, model.horizon)
     levels = _levels(request.levels)
+    context = None if model.known else quick.read(request.series)
+    if context is None:
+        context = read_by_table(request, schema, model)
+    return Job(context=context, steps=steps, levels=levels)
+
+
+def read_by_table(request: ForecastRequest, schema: Schema, model: Ensemble) -> Windows:
+    """Return the windows of any right request, by way of a table; each fault raises with its place."""
     _check_ids(request.series)
     for at, series in enumerate(request.series):
         _check_shape(at, series, schema)
@@ -71,7 +88,7 @@ def validate(request: ForecastRequest, schema: Schema, model: Ensemble) -> Job:
     context = _context(request.series, frame, schema, rows)
     if model.known:
         context = replace(context, ahead=_ahead(request.series, context, schema, model))
-    return Job(context=context, steps=steps, levels=levels)
+    return context
 
 
 def _steps(asked: int | None, fitted: int) -> int:
@@ -83,7 +100,9 @@ def _steps(asked: int | None, fitted: int) -> int:
 
 
 def _levels(asked: Sequence[float] | None) -> tuple[float, ...]:
-    levels = DEFAULT_LEVELS if asked is None else tuple(asked)
+    if asked is None:
+        return DEFAULT_LEVELS
+    levels = tuple(asked)
     try:
         check_levels(levels)
     except ConfigError as error:
@@ -214,7 +233,7 @@ def _context(series: Sequence[Series], frame: pd.DataFrame, schema: Schema, rows
 def _times(at: int, series: Series) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
     try:
         times = [datetime.fromisoformat(text) for text in series.timestamps]
-        fine = all(time.tzinfo is None and FIRST_YEAR <= time.year <= LAST_YEAR for time in times)
+        fine = all(time.tzinfo is None and EARLIEST.year <= time.year <= LATEST.year for time in times)
     except ValueError:
         fine = False
     if not fine:
@@ -223,22 +242,14 @@ def _times(at: int, series: Series) -> np.ndarray[tuple[int], np.dtype[np.dateti
 
 
 def _bad_time(at: int, texts: Sequence[str]) -> DataError:
-    row = next(row for row, text in enumerate(texts) if not _is_time(text))
+    row = next(row for row, text in enumerate(texts) if not is_time(text))
     field = f"body.series[{at}].timestamps[{row}]"
     return DataError.at(
         f"{field} is not a time",
         got=repr(texts[row]),
-        expected=f"ISO 8601 without time zone, years {FIRST_YEAR} .. {LAST_YEAR}, such as 2015-06-01T13:00:00",
+        expected=f"ISO 8601 without time zone, years {YEARS}, such as 2015-06-01T13:00:00",
         field=field,
     )
-
-
-def _is_time(text: str) -> bool:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return time.tzinfo is None and FIRST_YEAR <= time.year <= LAST_YEAR
 
 
 def _placed(error: HeliotropeError, series: Sequence[Series]) -> HeliotropeError:

@@ -8,13 +8,18 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from serve_deployments.handlers.forecast import ForecastModel
+from serve_deployments.handlers.quick import QuickReader
+from serve_deployments.handlers.validate import read_by_table
 from serve_deployments.ingress import build_api
 from serve_deployments.question_routes import FORECAST_PATH
-from serve_deployments.schemas import ForecastResponse, Problem
+from serve_deployments.schemas import ForecastResponse, Problem, UnreadableError, read_request
 from serve_deployments.service import Service
 
 NUMBERS = st.one_of(
@@ -162,3 +167,30 @@ def test_any_values_in_the_schemas_range(send: Callable[[bytes], None], good_req
 
     run()
     _answers_still(send, good_request)
+
+
+def test_the_quick_way_reads_what_the_table_reads(service: Service, good_request: dict[str, Any]) -> None:
+    model = service.shelf.pick("nox")
+    assert isinstance(model, ForecastModel)
+    quick, read = QuickReader(model.schema, model.ensemble.context), 0
+
+    @BOUNDS
+    @given(body=mutated(good_request))
+    def run(body: dict[str, Any]) -> None:
+        nonlocal read
+        try:
+            request = read_request(orjson.loads(orjson.dumps(body)))
+        except (UnreadableError, TypeError, ValueError):
+            return
+        windows = quick.read(request.series)
+        if windows is None:
+            return
+        read += 1
+        table = read_by_table(request, model.schema, model.ensemble)
+        assert (windows.series, windows.length, windows.columns) == (table.series, table.length, table.columns)
+        for name in ("rows", "times", "segments", "starts"):
+            np.testing.assert_array_equal(getattr(windows, name), getattr(table, name))
+
+    run()
+    assert read > 10
+    assert quick.read(read_request(good_request).series) is not None

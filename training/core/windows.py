@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -81,13 +82,16 @@ class Windows:
         return tuple(self.series[i] for i in owner)
 
     def _gather(self, table: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        if not len(self):
+        count, first = len(self), self.starts[0] if len(self) else 0
+        if not count:
             return np.empty((0, self.length, *table.shape[1:]), dtype=table.dtype)
+        if np.array_equal(self.starts, first + self.length * np.arange(count)):  # end to end, as requests lie
+            return table[first : first + count * self.length].reshape(count, self.length, *table.shape[1:])
         pieces = np.lib.stride_tricks.sliding_window_view(table, self.length, axis=0)
         if table.ndim > 1:
             pieces = np.moveaxis(pieces, -1, 1)
-        if np.array_equal(self.starts, self.starts[0] + np.arange(len(self))):
-            return pieces[self.starts[0] : self.starts[0] + len(self)]
+        if np.array_equal(self.starts, first + np.arange(count)):
+            return pieces[first : first + count]
         return pieces[self.starts]
 
     def __getitem__(self, index: slice | Ints) -> Windows:
@@ -222,12 +226,19 @@ class Windows:
 
 def future_times(last: Times, horizon: int, frequency: str) -> Times:
     """Return (N, horizon) timestamps that follow `last` (N,) at the given frequency."""
-    offset = pd.tseries.frequencies.to_offset(frequency)
-    if isinstance(offset, pd.offsets.Tick):
-        steps: Times = last[:, None] + np.arange(1, horizon + 1) * pd.Timedelta(offset).to_timedelta64()
+    tick = _tick(frequency)
+    if tick is not None:
+        steps: Times = last[:, None] + np.arange(1, horizon + 1) * tick
         return steps
     rows = [pd.date_range(time, periods=horizon + 1, freq=frequency)[1:].to_numpy() for time in last]
     return np.array(rows, dtype="datetime64[ns]").reshape(len(last), horizon)
+
+
+@cache
+def _tick(frequency: str) -> np.timedelta64 | None:
+    """Return the step where it is always as long; a month is not."""
+    offset = pd.tseries.frequencies.to_offset(frequency)
+    return pd.Timedelta(offset).to_timedelta64() if isinstance(offset, pd.offsets.Tick) else None
 
 
 def cut(table: Windows, *, length: int, stride: int = 1) -> Windows:
