@@ -112,7 +112,8 @@ def _kept() -> Runs:
 
 def _started(contender: str) -> subprocess.Popen[str]:
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    more = {"PYTHONPATH": str(_flaml())} if contender == "flaml" else {}
+    paths = [str(_flaml()), os.environ.get("PYTHONPATH", "")] if contender == "flaml" else []
+    more = {"PYTHONPATH": os.pathsep.join(filter(None, paths))} if paths else {}
     return subprocess.Popen(
         [sys.executable, "-m", "benchmarks.automl_contenders", contender, str(BUDGET_S)],
         stdin=subprocess.PIPE,

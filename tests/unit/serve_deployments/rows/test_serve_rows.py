@@ -1,0 +1,118 @@
+"""Rows over HTTP: what is asked is checked and named, what is answered is the ensemble's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cluster.errors import DataError, SignatureMismatch, UnknownNameError
+from serve_deployments.rows.schemas import PredictRequest, PredictResponse, RowPrediction, read_predict
+from serve_deployments.rows.servable import RowsServable
+from serve_deployments.schemas import UnreadableError
+from serve_deployments.servable import compute
+from training.core.table import Feature, TableSchema
+from training.tabular.blend import Blend
+from training.tabular.encoding import TableEncoder
+from training.tabular.ensemble import Member, TabularEnsemble
+from training.tabular.linear import LinearClassifier, LinearRegressor
+from training.tabular.nearest import NearestClassifier, NearestRegressor
+
+FEATURES = (Feature(name="size", kind="number"), Feature(name="colour", kind="category"))
+
+
+def servable(classes: tuple[str, ...] = ()) -> RowsServable:
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"size": rng.normal(size=80), "colour": rng.choice(["red", "blue"], 80)})
+    schema = TableSchema(
+        name="goods",
+        features=FEATURES,
+        target="cost",
+        task="classification" if classes else "regression",
+        classes=classes,
+    )
+    table, cost = schema.read(frame), frame["size"].to_numpy() * 3 + (frame["colour"] == "red")
+    encoder = TableEncoder(view="robust")
+    target = (cost > 0).astype(np.int64) if classes else cost.to_numpy()
+    inputs = encoder.fit_transform(table, target, len(classes))
+    if classes:
+        models = [
+            LinearClassifier().fit(inputs, target, classes=2),
+            NearestClassifier().fit(inputs, target, classes=2),
+        ]
+    else:
+        models = [LinearRegressor().fit(inputs, target), NearestRegressor().fit(inputs, target)]
+    members = [Member(model=model, encoder=0, candidate=at, bend={}) for at, model in enumerate(models)]
+    blend = Blend(kind="vote", weights=np.array([0.5, 0.5]), bias=np.zeros(max(len(classes), 1)))
+    errors = np.empty(0) if classes else np.linspace(-1, 1, 50)
+    ensemble = TabularEnsemble.of(schema, [encoder], members, blend, errors)
+    return RowsServable.of(ensemble, schema, name="goods-cost", version="1.0.0", metrics={"rmse": 1.0})
+
+
+def ask(*rows: dict[str, object]) -> PredictRequest:
+    return read_predict({"model": "goods-cost", "rows": list(rows)})
+
+
+def test_the_nodes_answer_what_the_ensemble_does_in_any_company() -> None:
+    model = servable()
+    rows = [{"size": 1.0, "colour": "red"}, {"size": -2, "colour": None}, {"colour": "green"}]
+    alone, together = ask(rows[0]), ask(*rows[1:])
+    one, two = compute(model, [model.validate(alone), model.validate(together)])
+    expected = model.ensemble.predict(pd.DataFrame(rows)).values
+    np.testing.assert_allclose(np.concatenate([one.values, two.values]), expected)
+    assert model.members == ("linear", "nearest")
+    fields = model.plain(two)
+    assert len(fields["predictions"]) == 2
+    answer = PredictResponse(
+        request_id="r",
+        model={"name": model.name, "version": model.version},  # type: ignore[arg-type]
+        created_at="2024-01-01T00:00:00",
+        **fields,
+    )
+    first = answer.predictions[0]
+    assert first.lower is not None
+    assert first.upper is not None
+    assert first.lower < float(first.prediction) < first.upper
+
+
+def test_classes_have_names_and_probabilities() -> None:
+    model = servable(("cheap", "dear"))
+    (result,) = compute(model, [model.validate(ask({"size": 2.0, "colour": "red"}))])
+    (row,) = model.plain(result)["predictions"]
+    assert RowPrediction(**row).prediction == "dear"
+    assert sum(row["probabilities"].values()) == pytest.approx(1)
+
+
+def test_what_cannot_be_read_is_named_by_its_place() -> None:
+    model = servable()
+    with pytest.raises(DataError) as bad:
+        model.validate(ask({"size": 1.0}, {"size": "large"}))
+    assert bad.value.context["field"] == "body.rows[1].size"
+    with pytest.raises(UnknownNameError, match="Did you mean 'colour'") as unknown:
+        model.validate(ask({"color": "red"}))
+    assert unknown.value.context["field"] == "body.rows[0]"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"model": "m", "rows": []}, {"model": "m", "rows": [{"a": [1]}]}, {"model": "m", "rows": [{}], "x": 1}],
+)
+def test_other_bodies_are_unreadable(body: dict[str, object]) -> None:
+    with pytest.raises(UnreadableError):
+        read_predict(body)
+
+
+def test_it_answers_its_own_probe_and_tells_what_it_is() -> None:
+    model = servable()
+    (result,) = compute(model, [model.probe()])
+    assert np.isfinite(result.values).all()
+    told = model.info(default=True)
+    assert told["kind"] == "predict"
+    assert [column["name"] for column in told["columns"]] == ["size", "colour"]
+
+
+def test_an_artifact_of_something_else_is_refused() -> None:
+    model = servable()
+    other = TableSchema(name="other", features=FEATURES, target="cost", task="regression")
+    with pytest.raises(SignatureMismatch, match="cannot be served"):
+        RowsServable.of(model.ensemble, other, name="n", version="1.0.0", metrics={})
