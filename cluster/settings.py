@@ -17,6 +17,8 @@ Sensitivity = Literal["low", "medium", "high"]
 RateBackend = Literal["ray", "redis", "memory"]
 PROFILES: tuple[Profile, ...] = ("development", "staging", "production")
 SENSITIVITIES: tuple[Sensitivity, ...] = ("low", "medium", "high")
+CacheWhere = Literal["off", "memory", "redis"]
+CACHE_WHERES: tuple[CacheWhere, ...] = ("off", "memory", "redis")
 RATE_BACKENDS: tuple[RateBackend, ...] = ("ray", "redis", "memory")
 PREFIX = "ML_"
 
@@ -211,6 +213,18 @@ class Settings:
     """Largest request body; larger ones are answered 413."""
     request_timeout_s: float = field(metadata=_knob(_number(float, 0.1, 3600, "seconds"), _always(30.0)))
     """Time after which a request is given up."""
+    prediction_cache: CacheWhere = field(metadata=_knob(_choice(CACHE_WHERES), _always("memory")))
+    """Where answers are kept for equal questions: `off`, `memory` of each replica, or `redis` at ML_REDIS_URL."""
+    prediction_cache_bytes: int = field(
+        metadata=_knob(_number(int, 0, 2**40, "a number of bytes"), _always(64 * 2**20))
+    )
+    """Most that a replica's kept answers take; in a Redis, its own `maxmemory` decides."""
+    prediction_cache_ttl_s: float = field(metadata=_knob(_number(float, 0.1, 86_400, "seconds"), _always(300.0)))
+    """Life of a kept answer."""
+    enable_fallback: bool = field(metadata=_knob(_SWITCH, _always(True)))
+    """Where a model cannot answer, let the previous version, a rule or a stated default do it, and say so."""
+    answer_patience_s: float = field(metadata=_knob(_number(float, 0.01, 3600, "seconds"), _always(10.0)))
+    """Time after which a version is given up and the next rung asked; at most half of the request's time-out."""
     cpu_power_w: float = field(metadata=_knob(_number(float, 0, 1000, "watts"), _always(15.0)))
     """Power of one busy core with its share of the machine, for estimates of energy: a server of 240 W and 16 cores
     by default. Where codecarbon is installed it measures instead."""
@@ -242,6 +256,8 @@ class Settings:
             _refuse("ML_API_KEYS_FILE", "nothing", "a file with API keys, because ML_ENABLE_AUTHENTICATION is true")
         if self.enable_rate_limit and self.rate_limit_backend == "redis" and self.redis_url is None:
             _refuse("ML_REDIS_URL", "nothing", "a Redis, because ML_RATE_LIMIT_BACKEND is redis")
+        if self.prediction_cache == "redis" and self.redis_url is None:
+            _refuse("ML_REDIS_URL", "nothing", "a Redis, because ML_PREDICTION_CACHE is redis")
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:

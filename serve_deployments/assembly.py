@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from cluster.clock import SystemClock
+from cluster.clock import MonotonicClock, SystemClock
 from cluster.monitoring.metrics import Metrics
 from cluster.security.access import Access
 from cluster.security.key_file import KeyFile
@@ -17,6 +17,7 @@ from serve_deployments.graph import GraphSpec
 from serve_deployments.guard import Guard
 from serve_deployments.ingress import Routes
 from serve_deployments.loading import load_shelf
+from serve_deployments.resilience.net import SafetyNet, TellAll
 from serve_deployments.steps import CallStep, DoorStep
 from serve_deployments.tap import Observer
 
@@ -35,12 +36,22 @@ class Assembly:
         Of the replica.
     replica
         Its name, unlike any other's.
+    tell_all
+        Reaches every replica, see `SafetyNet.routes`; this one alone where None.
     """
 
-    def __init__(self, spec: GraphSpec, metrics: Metrics, *, replica: str) -> None:
-        self._spec, self._metrics = spec, metrics
+    def __init__(self, spec: GraphSpec, metrics: Metrics, *, replica: str, tell_all: TellAll | None = None) -> None:
+        self._spec, self._metrics, self._tell_all = spec, metrics, tell_all
         self.guard = Guard(spec.guard, application=spec.application, replica=replica, clock=SystemClock())
-        self.shelf = load_shelf(spec)
+        self.shelf = load_shelf(spec, warm=spec.placement == "fused")
+        self.net = SafetyNet(
+            spec.safety,
+            application=spec.application,
+            replica=replica,
+            shelf=self.shelf,
+            metrics=metrics,
+            clock=MonotonicClock(),
+        )
 
     @cached_property
     def _access(self) -> Access | None:
@@ -61,7 +72,7 @@ class Assembly:
     def steps(self) -> Sequence[CallStep]:
         """Around the computation, the first outermost: access to the model, split, cache, fallback, breaker."""
         access: list[CallStep] = [ModelAccessStep(self._access)] if self._access else []
-        return [*self.guard.steps, *access]
+        return [*self.guard.steps, *access, *self.net.steps]
 
     @property
     def observers(self) -> Sequence[Observer]:
@@ -71,4 +82,4 @@ class Assembly:
     @property
     def routes(self) -> Sequence[Routes]:
         """Add further rare routes."""
-        return [stream_routes(Streams(StreamLimits()), self._access)]
+        return [stream_routes(Streams(StreamLimits()), self._access), self.net.routes(self._tell_all)]

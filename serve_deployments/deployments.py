@@ -39,6 +39,7 @@ PUSH_TIMEOUT_S = 5.0
 HEALTH_ROOM = 16
 """Requests a replica takes beyond its limits, so that health checks and refusals get through."""
 CONSTRUCTOR_TRIES = 3
+FORGET_TIMEOUT_S = 10.0
 BY_VALUE_BYTES = 1 << 20
 """Features up to this size go to a member straight over gRPC, which takes half the time of the object store's way
 (RAY.md) and ends at 4 MiB."""
@@ -170,7 +171,9 @@ class FusedIngress:
         spec, metrics = GraphSpec.from_json(spec_json), Metrics()
         request_log.set_up(spec.guard.log_format)
         reporter = Reporter(spec.application, metrics)
-        parts = Assembly(spec, metrics, replica=reporter.source)
+        parts = self._parts = Assembly(
+            spec, metrics, replica=reporter.source, tell_all=partial(_tell_all, spec.application)
+        )
         self._service = fused_service(
             parts.shelf,
             limits=spec.limits,
@@ -189,6 +192,10 @@ class FusedIngress:
         """Return the application Serve sends HTTP to."""
         return self._api
 
+    async def forget(self, reason: str, model: str | None) -> None:
+        """Throw kept answers away."""
+        await self._parts.net.forget(reason, model)
+
     async def check_health(self) -> None:
         """Let each model answer."""
         await self._service.check()
@@ -202,7 +209,9 @@ class SpreadIngress:
         spec, metrics = GraphSpec.from_json(spec_json), Metrics()
         request_log.set_up(spec.guard.log_format)
         reporter = Reporter(spec.application, metrics)
-        parts = Assembly(spec, metrics, replica=reporter.source)
+        parts = self._parts = Assembly(
+            spec, metrics, replica=reporter.source, tell_all=partial(_tell_all, spec.application)
+        )
         self._shelf, self._executor = parts.shelf, _threads(spec)
         calls = {key: [member_call(handle) for handle in handles] for key, handles in members.items()}
         service = Service(
@@ -222,6 +231,10 @@ class SpreadIngress:
         """Return the application Serve sends HTTP to."""
         return self._api
 
+    async def forget(self, reason: str, model: str | None) -> None:
+        """Throw kept answers away."""
+        await self._parts.net.forget(reason, model)
+
     async def check_health(self) -> None:
         """Compute features; members answer for themselves, and a dead one must not take the ingress with it."""
         loop = asyncio.get_running_loop()
@@ -229,10 +242,17 @@ class SpreadIngress:
             await loop.run_in_executor(self._executor, model.prepare, [model.probe()])
 
 
+async def _tell_all(application: str, reason: str, model: str | None) -> int:
+    """Let every ingress replica throw kept answers away; return how many did."""
+    handle = serve.get_app_handle(application)
+    told = await handle.broadcast("forget", reason, model).results_async(timeout_s=FORGET_TIMEOUT_S)
+    return len(told)
+
+
 def _api(parts: Assembly, service: Service, reporter: Reporter) -> App:
     @asynccontextmanager
     async def beside(app: FastAPI) -> AsyncIterator[None]:
-        async with reporter.beside(app), parts.guard.beside():
+        async with reporter.beside(app), parts.guard.beside(), parts.net.beside():
             yield
 
     return build_api(service, door=parts.door, more=parts.routes, lifespan=beside, echo_request_id=False)

@@ -16,6 +16,7 @@ from serve_deployments.admission import Limits
 from serve_deployments.guard_spec import GuardSpec
 from serve_deployments.node_cost import measure
 from serve_deployments.placement import Placement, PlacementPolicy
+from serve_deployments.resilience.safety_spec import SafetySpec
 from training.core.artifact import verify
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ class GraphSpec:
         Refuse requests without a key; check roles.
     guard
         Rate limit, audit, log lines, traces.
+    safety
+        What is kept of answers, and who answers when a model cannot.
     events_url
         Storage with past anomalies and what came of them; None knows none.
     """
@@ -131,6 +134,7 @@ class GraphSpec:
     key_required: bool = False
     roles_checked: bool = False
     guard: GuardSpec = field(default_factory=GuardSpec)
+    safety: SafetySpec = field(default_factory=SafetySpec)
     events_url: str | None = None
 
     def __post_init__(self) -> None:
@@ -178,6 +182,7 @@ class GraphSpec:
             key_required=settings.api_key_required,
             roles_checked=settings.enable_authorization,
             guard=GuardSpec.from_settings(settings),
+            safety=SafetySpec.from_settings(settings),
             events_url=settings.storage_url,
         )
 
@@ -195,6 +200,7 @@ class GraphSpec:
                 "limits": Limits(**data["limits"]),
                 "scaling": Scaling(**data["scaling"]),
                 "guard": GuardSpec.from_json(data["guard"]),
+                "safety": SafetySpec.from_json(data["safety"]),
             }
         )
 

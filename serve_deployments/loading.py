@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +15,15 @@ from serve_deployments.anomalies.servable import AlarmServable
 from serve_deployments.handlers.kinds import load
 from serve_deployments.handlers.shelf import Shelf
 from serve_deployments.servable import Servable
+from serve_deployments.versions.life_cycle import load_and_warm
+from serve_deployments.versions.warm_up import warm_up
 from training.alarms.past_events import PastEvents
 
 if TYPE_CHECKING:
     from serve_deployments.graph import GraphSpec, ServedModel
+
+
+logger = logging.getLogger(__name__)
 
 
 def load_servable(spec: GraphSpec, served: ServedModel) -> Servable:
@@ -30,6 +37,36 @@ def load_servable(spec: GraphSpec, served: ServedModel) -> Servable:
     return servable
 
 
-def load_shelf(spec: GraphSpec) -> Shelf:
-    """Return all versions of a spec."""
-    return Shelf([load_servable(spec, served) for served in spec.models])
+def load_shelf(spec: GraphSpec, *, warm: bool = False) -> Shelf:
+    """Return all versions of a spec, each with its life cycle.
+
+    A version that cannot be loaded or warmed up stays off the shelf, and its life cycle tells why; but one that is
+    a name's default raises: a replica without it must not take the place of one that serves the version before.
+
+    Parameters
+    ----------
+    spec
+        What is served.
+    warm
+        Answer made-up questions at every batch size before the first real one.
+    """
+    shelf, defaults = Shelf(), set[str]()
+    for served in spec.models:
+        life = shelf.lives.of(f"{served.name}@{served.version}")
+        found = load_and_warm(
+            life,
+            partial(load_servable, spec, served),
+            partial(warm_up, most=spec.max_batch_size) if warm else _not_warmed,
+        )
+        if isinstance(found, Exception):
+            if served.name not in defaults:
+                raise found
+            logger.error("model %s %s is not served: %s", served.name, served.version, life.reason)
+        else:
+            shelf.put(found)
+        defaults.add(served.name)
+    return shelf
+
+
+def _not_warmed(servable: Servable) -> str:  # noqa: ARG001 - the form of all that warm up
+    return "not warmed up here: its members work elsewhere"

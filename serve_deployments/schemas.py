@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
@@ -110,6 +110,10 @@ class ForecastResponse(Wire):
     request_id: str
     model: ModelRef
     created_at: str = Field(description="UTC")
+    rung: Literal["primary", "previous", "rule-based", "default"] = Field(
+        description="who answered: the wanted version, or who stood in for it"
+    )
+    fallback_reason: str | None = Field(description="why the rungs above did not answer; none on the primary")
     interval_level: float = Field(description="share of true values that lower .. upper is calibrated to hold")
     forecasts: list[TargetForecast]
 
@@ -149,13 +153,22 @@ class ModelList(Wire):
     models: list[ModelInfo]
 
 
-class VersionStatus(Wire):
+class LifeStep(Wire):
+    """A stage that a version has arrived at."""
+
+    stage: Literal["LOAD", "WARM", "ACTIVE", "DEGRADED", "ERROR"]
+    since: str = Field(description="UTC")
+    reason: str
+
+
+class VersionStatus(LifeStep):
     """Whether a served version answers, as just tried."""
 
     version: str
     ready: bool
     detail: str
     predictions: int = Field(description="forecasts answered by the replica that replies")
+    steps: list[LifeStep] = Field(description="its last stages, oldest first")
 
 
 class ModelStatus(Wire):

@@ -145,6 +145,8 @@ class Service:
             "request_id": visit.request_id,
             "model": {"name": servable.name, "version": servable.version},
             "created_at": now,
+            "rung": answer.rung,
+            "fallback_reason": answer.reason or None,
             **answer.plain(),
         }
 
@@ -153,15 +155,17 @@ class Service:
 
     async def status(self, name: str) -> dict[str, Any]:
         """Return what GET /api/models/NAME/status tells, after trying each version."""
+        served = self.shelf.versions(name, field="path.name")
         versions = []
-        for servable in self.shelf.versions(name, field="path.name").values():
-            fault = await self._fault(servable)
+        for version, life in self.shelf.lives.of_name(name).items():
+            fault = await self._fault(served[version]) if version in served else "not served"
             versions.append(
                 {
-                    "version": servable.version,
+                    "version": version,
                     "ready": not fault,
                     "detail": fault or "answers",
-                    "predictions": self.metrics.predictions(servable.name, servable.version),
+                    "predictions": self.metrics.predictions(name, version),
+                    **life.to_json(),
                 }
             )
         return {"name": name, "versions": versions}

@@ -89,6 +89,10 @@ class CacheMeter(Protocol):
         """Count one invalidation."""
 
 
+def _untold(total_bytes: int) -> None:
+    """Tell nobody."""
+
+
 class MemoryStore(Generic[V]):
     """Answers in this process.
 
@@ -96,10 +100,12 @@ class MemoryStore(Generic[V]):
     ----------
     entries
         Their place.
+    holds
+        Told what they take, when that changes.
     """
 
-    def __init__(self, entries: ExpiringLRU[V]) -> None:
-        self.entries = entries
+    def __init__(self, entries: ExpiringLRU[V], holds: Callable[[int], None] = _untold) -> None:
+        self.entries, self._holds = entries, holds
         self._eras: dict[str, int] = {}
         self._era = 0
 
@@ -111,10 +117,12 @@ class MemoryStore(Generic[V]):
         """Keep the answer where its era is not over."""
         if era == self._era_of(key.model):
             self.entries.put(key, value)
+            self._holds(self.entries.total_bytes)
 
     async def forget(self, model: str | None) -> None:
         """Drop entries, and end the era."""
         self.entries.forget(model)
+        self._holds(self.entries.total_bytes)
         if model is None:
             self._era += 1
         else:

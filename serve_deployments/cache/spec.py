@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from cluster.errors import ConfigError
-
-Where = Literal["off", "memory", "redis"]
+from cluster.settings import CACHE_WHERES, CacheWhere
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,15 +24,15 @@ class CacheSpec:
         The Redis.
     """
 
-    where: Where = "memory"
+    where: CacheWhere = "off"
     max_bytes: int = 64 * 2**20
     ttl_s: float = 300.0
     redis_url: str | None = None
 
     def __post_init__(self) -> None:
-        if self.where not in get_args(Where):
+        if self.where not in CACHE_WHERES:
             raise ConfigError(
-                f"prediction cache: got '{self.where}', expected one of {', '.join(get_args(Where))}; "
+                f"prediction cache: got '{self.where}', expected one of {', '.join(CACHE_WHERES)}; "
                 "set ML_PREDICTION_CACHE"
             )
         if self.where == "redis" and not self.redis_url:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cluster.clock import SystemClock
 from cluster.errors import UnknownNameError
 from serve_deployments.servable import Servable
+from serve_deployments.versions.lives import Lives
 
 
 class Shelf:
@@ -16,15 +18,19 @@ class Shelf:
     ----------
     servables
         In order of preference.
+    lives
+        Their life cycles; new ones where None.
     """
 
-    def __init__(self, servables: Sequence[Servable]) -> None:
+    def __init__(self, servables: Sequence[Servable] = (), lives: Lives | None = None) -> None:
+        self.lives = Lives(SystemClock()) if lives is None else lives
         self._by_name: dict[str, dict[str, Servable]] = {}
         for servable in servables:
             self.put(servable)
 
     def put(self, servable: Servable) -> None:
-        """Take in a version, behind those of its name that are there."""
+        """Take in a version, behind those of its name that are there: from now on it may get traffic."""
+        self.lives.of(servable.key).activate()
         self._by_name.setdefault(servable.name, {})[servable.version] = servable
 
     def __iter__(self) -> Iterator[Servable]:
@@ -47,6 +53,11 @@ class Shelf:
         if kind is not None and found.kind != kind:
             raise _unknown("model", "body.model", name, {each.name: each for each in self if each.kind == kind})
         return found
+
+    def of_key(self, key: str) -> Servable:
+        """Return the version called `name@version`; raise UnknownNameError with the known ones."""
+        name, _, version = key.rpartition("@")
+        return self.pick(name, version)
 
     def versions(self, name: str, field: str = "body.model") -> Mapping[str, Servable]:
         """Return the served versions of a name, the default first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,6 +20,13 @@ class Circuit(StrEnum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half-open"
+
+
+Changed = Callable[[Circuit, str], None]
+
+
+def _unheard(circuit: Circuit, reason: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +108,12 @@ class CircuitBreaker:
         Its numbers.
     clock
         Measures; one that never goes back.
+    changed
+        Told of each new state and its reason.
     """
 
-    def __init__(self, spec: BreakerSpec, clock: Clock) -> None:
-        self.spec, self._clock = spec, clock
+    def __init__(self, spec: BreakerSpec, clock: Clock, changed: Changed = _unheard) -> None:
+        self.spec, self._clock, self._changed = spec, clock, changed
         self._era, self._circuit, self._since_s, self._reason = 0, Circuit.CLOSED, clock.now_s(), ""
         self._failed: list[Hashable] = []
         self._out = self._well = 0
@@ -186,3 +195,4 @@ class CircuitBreaker:
         self._era, self._circuit, self._since_s, self._reason = self._era + 1, circuit, self._clock.now_s(), reason
         self._failed.clear()
         self._out = self._well = 0
+        self._changed(circuit, reason)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from cluster.errors import TransientError, UserError
 from serve_deployments.admission import OverloadedError
 from serve_deployments.resilience.breaker import CircuitBreaker, Permit
 
 A = TypeVar("A")
+Subject = Callable[[], Hashable]
 DEFAULT_RETRY_S = 1.0
 
 
@@ -23,6 +24,10 @@ class Rung(StrEnum):
     PREVIOUS = "previous"
     RULE_BASED = "rule-based"
     DEFAULT = "default"
+
+
+def _none() -> None:
+    return None
 
 
 class NoRungError(TransientError):
@@ -106,7 +111,7 @@ class _RefusedByBreaker(Exception):  # noqa: N818 - a refusal, kept inside
         self.retry_after_s = retry_after_s
 
 
-async def climb_down(calls: Sequence[RungCall[A]], subject: Hashable = None) -> Landed[A]:
+async def climb_down(calls: Iterable[RungCall[A]], subject: Subject = _none) -> Landed[A]:
     """Return the answer of the first rung that gives one.
 
     A UserError ends the way at once: a wrong request is wrong on every rung, and says nothing about the model. So
@@ -117,7 +122,7 @@ async def climb_down(calls: Sequence[RungCall[A]], subject: Hashable = None) -> 
     calls
         The rungs, best first; one or more.
     subject
-        What is asked, for the breakers: see `CircuitBreaker.record`.
+        Returns what is asked, for the breakers, where a call fails: see `CircuitBreaker.record`.
 
     Raises
     ------
@@ -155,7 +160,7 @@ def reason_of(error: Exception, timeout_s: float | None) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-async def _ask(each: RungCall[A], subject: Hashable) -> A:
+async def _ask(each: RungCall[A], subject: Subject) -> A:
     if each.breaker is None:
         return await _timed(each)
     decision = each.breaker.ask()
@@ -164,7 +169,7 @@ async def _ask(each: RungCall[A], subject: Hashable) -> A:
     return await _recorded(each, each.breaker, decision.permit, subject)
 
 
-async def _recorded(each: RungCall[A], breaker: CircuitBreaker, permit: Permit, subject: Hashable) -> A:
+async def _recorded(each: RungCall[A], breaker: CircuitBreaker, permit: Permit, subject: Subject) -> A:
     """Ask with a permit, and give it back however the call ends."""
     try:
         answer = await _timed(each)
@@ -172,7 +177,7 @@ async def _recorded(each: RungCall[A], breaker: CircuitBreaker, permit: Permit, 
         breaker.release(permit)
         raise
     except Exception as error:
-        breaker.record(permit, reason_of(error, each.timeout_s), subject)
+        breaker.record(permit, reason_of(error, each.timeout_s), subject())
         raise
     except BaseException:  # cancelled: the caller left
         breaker.release(permit)
@@ -186,10 +191,3 @@ async def _timed(each: RungCall[A]) -> A:
         return await each.call()
     async with asyncio.timeout(each.timeout_s):
         return await each.call()
-
-
-def circuits(breakers: dict[str, CircuitBreaker]) -> dict[str, Any]:
-    """Return each breaker's state and reason, for the status page."""
-    return {
-        name: {"circuit": breaker.circuit.value, "reason": breaker.reason} for name, breaker in breakers.items()
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,18 +48,22 @@ def rule(rows: int, season: int, steps: int) -> Rule:
     return Rule(season, lags, rows - int(lags[-1]))
 
 
-def rule_based(history: Windows, schema: Schema, steps: int, levels: tuple[float, ...]) -> Prediction:
-    """Return the seasonal naive forecast of each window, its interval from the same window's past errors.
+def rule_based(
+    histories: Sequence[Floats], context: Windows, schema: Schema, steps: int, levels: tuple[float, ...]
+) -> Prediction:
+    """Return the seasonal naive forecast of each series, its interval from the same series' past errors.
 
-    The season is the schema's; where the history is too short to judge that, the last value is repeated, which
-    needs fewer rows. Error number k of step h is what the rule would have missed by, had it forecast row k at that
-    lag, so that errors stand at the lag they are used for. Levels are conformal ranks of these errors: see
+    The season is the schema's; where a history is too short to judge that, its last value is repeated, which needs
+    fewer rows. Error number k of step h is what the rule would have missed by, had it forecast row k at that lag,
+    so that errors stand at the lag they are used for. Levels are conformal ranks of these errors: see
     `ConformalIntervals`.
 
     Parameters
     ----------
-    history
-        N windows of the request's rows, as many as there are: more rows judge the rule better.
+    histories
+        N series of (rows, T): all that the request has, more rows judge the rule better.
+    context
+        N windows that end with these rows: names and times.
     schema
         Season, targets and their physical ranges.
     steps
@@ -70,55 +74,56 @@ def rule_based(history: Windows, schema: Schema, steps: int, levels: tuple[float
     Raises
     ------
     InsufficientHistoryError
-        There are too few past errors for the outermost levels.
+        A series has too few past errors for the outermost levels.
     """
-    targets, least = schema.target_names, least_errors(levels)
-    rules = [rule(history.length, season, steps) for season in dict.fromkeys((schema.season_length, 1))]
-    chosen = next((each for each in rules if each.errors >= least), None)
-    if chosen is None:
-        most = max(each.errors for each in rules)
-        raise InsufficientHistoryError(
-            f"the rule-based forecast cannot judge itself: got {history.length} rows, which leave {max(0, most)} "
-            f"past errors at {steps} steps ahead, expected {least} for levels {levels[0]:g} and {levels[-1]:g}; "
-            "send more rows, fewer steps or less extreme levels",
-            got=history.length,
-            expected=least,
-        )
-    values = history.select(targets)
-    point = values[:, history.length - chosen.lags + np.arange(steps)]
-    parts = [_interval(series, chosen, point[n : n + 1], schema, levels) for n, series in enumerate(values)]
+    parts = [_one(history, schema, steps, levels) for history in histories]
+    points, quantiles, confidences = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Prediction(
-        ids=history.ids,
-        origins=history.last_times,
-        timestamps=history.future_times(steps),
-        targets=targets,
-        point=point,
+        ids=context.ids,
+        origins=context.last_times,
+        timestamps=context.future_times(steps),
+        targets=schema.target_names,
+        point=points,
         levels=levels,
-        values=np.concatenate([quantiles for quantiles, _ in parts]),
-        confidence=np.concatenate([confidence for _, confidence in parts]),
+        values=quantiles,
+        confidence=confidences,
         model=RULE_NAME,
     )
 
 
-def _interval(
-    series: Floats, chosen: Rule, point: Floats, schema: Schema, levels: tuple[float, ...]
-) -> tuple[Floats, Floats]:
-    """Return quantiles (1, H, T, Q) and confidence (1, H, T) of one series (L, T) by its own past."""
-    rows = np.arange(len(series) - chosen.errors, len(series))
-    actual = np.repeat(series[rows][:, None], len(chosen.lags), axis=1)
-    predicted = series[rows[:, None] - chosen.lags]
+def _one(history: Floats, schema: Schema, steps: int, levels: tuple[float, ...]) -> tuple[Floats, Floats, Floats]:
+    """Return point (1, H, T), quantiles (1, H, T, Q) and confidence (1, H, T) of one series by its own past."""
+    rows, chosen = len(history), _choose(len(history), schema, steps, levels)
+    point = history[rows - chosen.lags + np.arange(steps)][None]
+    judged_rows = np.arange(rows - chosen.errors, rows)
+    actual = np.repeat(history[judged_rows][:, None], steps, axis=1)
+    predicted = history[judged_rows[:, None] - chosen.lags]
     low, high = bounds_of(schema, schema.target_names)
     judged = ConformalIntervals.fit(actual, predicted, low=low, high=high)
-    wanted = np.asarray(levels, dtype=np.float64)
-    quantiles = judged.quantiles(point, wanted)
+    quantiles = judged.quantiles(point, np.asarray(levels, dtype=np.float64))
     # Where all past errors have one sign, the interval lies beside the point; it is widened to hold it.
     quantiles[..., 0] = np.minimum(quantiles[..., 0], point)
     quantiles[..., -1] = np.maximum(quantiles[..., -1], point)
-    return quantiles, judged.confidence(point)
+    return point, quantiles, judged.confidence(point)
+
+
+def _choose(rows: int, schema: Schema, steps: int, levels: tuple[float, ...]) -> Rule:
+    rules, least = [rule(rows, season, steps) for season in (schema.season_length, 1)], least_errors(levels)
+    chosen = next((each for each in rules if each.errors >= least), None)
+    if chosen is None:
+        most = max(0, *(each.errors for each in rules))
+        raise InsufficientHistoryError(
+            f"the rule-based forecast cannot judge itself: got {rows} rows, which leave {most} past errors at "
+            f"{steps} steps ahead, expected {least} for levels {levels[0]:g} and {levels[-1]:g}; send more rows, "
+            "fewer steps or less extreme levels",
+            got=rows,
+            expected=least,
+        )
+    return chosen
 
 
 def stated_default(
-    history: Windows, schema: Schema, steps: int, levels: tuple[float, ...], defaults: Mapping[str, float]
+    context: Windows, schema: Schema, steps: int, levels: tuple[float, ...], defaults: Mapping[str, float]
 ) -> Prediction:
     """Return the values an operator has stated, between the ends of what is physically possible.
 
@@ -127,8 +132,8 @@ def stated_default(
 
     Parameters
     ----------
-    history
-        N windows.
+    context
+        N windows: names and times.
     schema
         Targets and their ranges.
     steps, levels
@@ -150,14 +155,14 @@ def stated_default(
                 f"no default for '{target}': got value {value:g} in {bottom:g} .. {top:g}, "
                 "expected a stated value within a closed physical range"
             )
-    shape = (len(history), steps, len(targets))
+    shape = (len(context), steps, len(targets))
     point = np.broadcast_to([defaults[target] for target in targets], shape).copy()
     wanted = np.asarray(levels)
     values = np.where(wanted < 0.5, low[:, None], np.where(wanted > 0.5, high[:, None], point[..., None]))
     return Prediction(
-        ids=history.ids,
-        origins=history.last_times,
-        timestamps=history.future_times(steps),
+        ids=context.ids,
+        origins=context.last_times,
+        timestamps=context.future_times(steps),
         targets=targets,
         point=point,
         levels=levels,

@@ -24,7 +24,7 @@ class FallbackSpec:
         Model -> target -> the value that an operator states for when nothing else can answer.
     """
 
-    enabled: bool = True
+    enabled: bool = False
     failures: int = 3
     open_s: float = 30.0
     half_open_calls: int = 10

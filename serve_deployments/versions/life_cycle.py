@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from cluster.clock import Clock
 from cluster.errors import PermanentError
 
+T = TypeVar("T")
 KEPT_STEPS = 20
 """Moves remembered of a version: an hour of one flapping each three minutes."""
 
@@ -103,6 +104,10 @@ class LifeCycle:
         """Whether it may get traffic."""
         return self.stage in SERVING
 
+    def to_json(self) -> dict[str, Any]:
+        """Return where it stands, and how it came there."""
+        return {**self._steps[-1].to_json(), "steps": [step.to_json() for step in self._steps]}
+
     def move(self, stage: Stage, reason: str) -> None:
         """Go to `stage`; where it stands there already, nothing changes and the first reason stays.
 
@@ -118,21 +123,30 @@ class LifeCycle:
             raise IllegalMoveError(f"life cycle: got {self.stage} -> {stage}, expected {self.stage} -> {ways}")
         self._arrive(stage, reason)
 
+    def activate(self) -> None:
+        """Go on to ACTIVE, for a version that was loaded elsewhere; where it serves already, nothing changes."""
+        if self.stage is Stage.ERROR:
+            self.move(Stage.LOAD, "loaded again")
+        if self.stage is Stage.LOAD:
+            self.move(Stage.WARM, "loaded elsewhere")
+        if self.stage is Stage.WARM:
+            self.move(Stage.ACTIVE, "taken in as it is")
+
     def _arrive(self, stage: Stage, reason: str) -> None:
         self._steps.append(Step(stage=stage, since_s=self._clock.now_s(), reason=reason))
 
 
 def load_and_warm(
-    life: LifeCycle, load: Callable[[], None], warm: Callable[[], str], retry_reason: str = "loaded again"
-) -> bool:
-    """Take a version from LOAD (or ERROR) to ACTIVE, or to ERROR with the reason; return whether it is active.
+    life: LifeCycle, load: Callable[[], T], warm: Callable[[T], str], retry_reason: str = "loaded again"
+) -> T | Exception:
+    """Take a version from LOAD (or ERROR) to ACTIVE and return it, or to ERROR and return why.
 
     Parameters
     ----------
     life
         Of the version.
     load
-        Verifies and loads it.
+        Verifies, loads and returns it.
     warm
         Runs it at every size it will meet; returns what that showed, in words.
     retry_reason
@@ -140,9 +154,10 @@ def load_and_warm(
     """
     life.move(Stage.LOAD, retry_reason)
     try:
-        load()
+        loaded = load()
         life.move(Stage.WARM, "loaded, its files have their digests")
-        life.move(Stage.ACTIVE, warm())
-    except Exception as error:  # noqa: BLE001 - whatever it was is the version's state, and the caller goes on without
+        life.move(Stage.ACTIVE, warm(loaded))
+    except Exception as error:  # noqa: BLE001 - whatever it was is the version's state, and the caller's to judge
         life.move(Stage.ERROR, f"{type(error).__name__}: {error}")
-    return life.serves
+        return error
+    return loaded

@@ -22,7 +22,14 @@ from serve_deployments.batching import Batched
 from serve_deployments.ingress import build_api
 from serve_deployments.pipelines import Pipeline
 from serve_deployments.question_routes import FORECAST_PATH
-from serve_deployments.schemas import EXAMPLE_REQUEST, ForecastRequest, ForecastResponse, ModelList, Problem
+from serve_deployments.schemas import (
+    EXAMPLE_REQUEST,
+    ForecastRequest,
+    ForecastResponse,
+    ModelList,
+    ModelStatus,
+    Problem,
+)
 from serve_deployments.service import Service
 from training.core.panel import Panel
 from training.models.ensemble import Ensemble
@@ -272,7 +279,9 @@ def test_readiness_models_and_status(client: Any, good_request: dict[str, Any]) 
     assert listed[0].members == ["ridge", "seasonal_naive", "xgboost"]
     client.post(FORECAST_PATH, json=good_request)
     status = client.get("/api/models/nox/status").json()
-    assert status["versions"] == [{"version": "1.0.0", "ready": True, "detail": "answers", "predictions": 1}]
+    (version,) = ModelStatus.model_validate(status).versions
+    assert (version.version, version.ready, version.detail, version.predictions) == ("1.0.0", True, "answers", 1)
+    assert (version.stage, [step.stage for step in version.steps]) == ("ACTIVE", ["LOAD", "WARM", "ACTIVE"])
 
 
 def test_metrics_count_answers_and_refusals(client: Any, good_request: dict[str, Any]) -> None:

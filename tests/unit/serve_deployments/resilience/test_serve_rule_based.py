@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cluster.errors import InsufficientHistoryError
 from serve_deployments.resilience.rule_based import least_errors, rule, rule_based, stated_default
 from training.core.panel import Panel
+from training.core.prediction import Prediction
 from training.core.schema import Column, Schema
 from training.core.windows import Floats, Windows
 
@@ -26,6 +27,10 @@ def windows(values: Floats, made: Schema) -> Windows:
     times = pd.date_range("2024-01-01", periods=len(values), freq="h")
     frame = pd.DataFrame({"series_id": "a", "timestamp": times, "y": values})
     return Panel(frame, made).windows(len(values))
+
+
+def ruled(values: Floats, made: Schema, steps: int, levels: tuple[float, ...]) -> Prediction:
+    return rule_based([values[:, None]], windows(values, made), made, steps, levels)
 
 
 @given(rows=st.integers(1, 200), season=st.integers(1, 24), steps=st.integers(1, 48))
@@ -48,7 +53,7 @@ def test_point_interval_and_confidence_are_those_of_the_plain_sum() -> None:
     season, steps = 4, 6
     made = schema(season)
     series = np.random.default_rng(3).normal(50, 5, 40)
-    got = rule_based(windows(series, made), made, steps, LEVELS)
+    got = ruled(series, made, steps, LEVELS)
     count = len(series) - 8  # the longest lag: step 6 looks two seasons back
     for step in range(steps):
         lag = season * (step // season + 1)
@@ -64,15 +69,15 @@ def test_point_interval_and_confidence_are_those_of_the_plain_sum() -> None:
 def test_a_short_history_repeats_the_last_value_and_a_shorter_one_is_refused() -> None:
     made = schema(24)
     series = np.arange(20.0)
-    assert (rule_based(windows(series, made), made, 3, LEVELS).point[0, :, 0] == 19.0).all()
+    assert (ruled(series, made, 3, LEVELS).point[0, :, 0] == 19.0).all()
     with pytest.raises(InsufficientHistoryError, match="got 20 rows, which leave 17 past errors at 3 steps"):
-        rule_based(windows(series, made), made, 3, (0.05, 0.95))
+        ruled(series, made, 3, (0.05, 0.95))
 
 
 @given(st.lists(st.floats(0, 100), min_size=14, max_size=40), st.integers(1, 4))
 def test_quantiles_are_ordered_hold_the_point_and_stay_possible(numbers: list[float], steps: int) -> None:
     made = schema(2, low=0, high=100)
-    got = rule_based(windows(np.array(numbers), made), made, steps, LEVELS)
+    got = ruled(np.array(numbers), made, steps, LEVELS)
     assert (np.diff(got.values, axis=-1) >= 0).all()
     assert (got.values[..., 0] <= got.point).all()
     assert (got.point <= got.values[..., -1]).all()
@@ -85,7 +90,7 @@ def test_the_interval_covers_what_it_says_on_exchangeable_errors() -> None:
     made, rng, inside, tries = schema(1), np.random.default_rng(5), 0, 600
     for _ in range(tries):
         walk = np.cumsum(rng.normal(0, 1, 60))
-        got = rule_based(windows(walk[:-1], made), made, 1, LEVELS)
+        got = ruled(walk[:-1], made, 1, LEVELS)
         inside += got.values[0, 0, 0, 0] <= walk[-1] <= got.values[0, 0, 0, 2]
     assert 0.76 <= inside / tries <= 0.87  # 0.8 and its standard error, 0.016, twice
 

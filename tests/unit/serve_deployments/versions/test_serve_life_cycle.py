@@ -57,12 +57,16 @@ def test_no_traffic_before_a_warm_up(wanted: list[Stage]) -> None:
 def test_a_version_is_loaded_warmed_and_active_with_reasons() -> None:
     life, calls = LifeCycle(ManualClock(1_700_000_000.0)), list[str]()
 
-    def warm() -> str:
-        calls.append("warm")
+    def load() -> str:
+        calls.append("load")
+        return "model"
+
+    def warm(model: str) -> str:
+        calls.append(f"warm {model}")
         return "sizes 1 .. 8: 3 ms"
 
-    assert load_and_warm(life, lambda: calls.append("load"), warm)
-    assert calls == ["load", "warm"]
+    assert load_and_warm(life, load, warm) == "model"
+    assert calls == ["load", "warm model"]
     assert [step.stage for step in life.steps] == [Stage.LOAD, Stage.WARM, Stage.ACTIVE]
     assert life.reason == "sizes 1 .. 8: 3 ms"
     assert life.steps[0].to_json() == {
@@ -77,15 +81,15 @@ def test_what_cannot_be_loaded_is_in_error_with_the_reason_and_may_be_loaded_aga
         raise ArtifactCorrupt("state.json has another digest")
 
     life = LifeCycle(ManualClock())
-    assert not load_and_warm(life, corrupt, lambda: "never")
+    assert isinstance(load_and_warm(life, corrupt, lambda _: "never"), ArtifactCorrupt)
     assert (life.stage, life.reason) == (Stage.ERROR, "ArtifactCorrupt: state.json has another digest")
-    assert load_and_warm(life, lambda: None, lambda: "fine")
+    assert load_and_warm(life, lambda: 7, lambda _: "fine") == 7
     assert life.stage is Stage.ACTIVE
 
 
 def test_staying_keeps_the_first_reason() -> None:
     life = LifeCycle(ManualClock())
-    load_and_warm(life, lambda: None, lambda: "fine")
+    life.activate()
     life.move(Stage.DEGRADED, "first")
     life.move(Stage.DEGRADED, "second")
     assert (life.reason, len(life.steps)) == ("first", 4)
