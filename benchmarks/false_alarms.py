@@ -1,12 +1,11 @@
 """What a budget of false alarms brings on the public NAB series: alarms outside the labels, windows found.
 
-The first half of a series is its history, the rest is judged row by row. Either the whole history teaches a
-detector and sets the level, as `heliotrope anomalies` and alarm models do (`crossed`: each quarter's scores by a
-detector that was taught by the others, the budget's gap half a piece); or the first 30 % teach and the next 20 %
-set the level (`apart`, the gap an hour). Outside the labelled windows an alarm is taken for false. A window is
-found when a strange row lies in it. The delay runs from the window's first judged row to the first strange one;
-the scores are those of a table, in which pieces see half their rows ahead, or all of them (`kmeans`), which a
-stream would have to wait for. A series that a detector or a threshold refuses raises no alarms.
+The first half of a series is its history: it teaches a detector and sets the level, as `heliotrope anomalies` and
+alarm models do it, each quarter's scores by a detector that was taught by the others, the budget's gap half a
+piece. The rest is judged row by row. Outside the labelled windows an alarm is taken for false. A window is found
+when a strange row lies in it. The delay runs from the window's first judged row to the first strange one; the
+scores are those of a table, in which pieces see half their rows ahead, or all of them (`kmeans`), which a stream
+would have to wait for. A series that a detector or a threshold refuses raises no alarms.
 
 NAB's windows are known to be wrong in part, so that some alarms beside them are right, and some windows cannot be
 found. The judged months are few: the default budget allows some fourteen alarms in all, and a detector that keeps
@@ -23,7 +22,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from statistics import median
 from typing import Any
 
@@ -41,19 +39,15 @@ from training.core.panel import Panel
 from training.core.schema import Column, Schema
 from training.core.validation import ID, TIME
 from training.core.windows import Floats
-from training.detectors.ensemble import MEMBERS, OF_ROWS
 from training.evaluation.alarm_budget import Budget, Flags, runs
 from training.evaluation.member_tails import MemberTails
 from training.evaluation.threshold import THRESHOLDS
 
-TAUGHT, LATE = 0.3, 0.5
+LATE = 0.5
 BUDGETS = (1.0, 8.0)
 """Alarms per series per month: the default, and about two a week."""
-METHODS = ("adaptive", "peaks", "sigma")
-"""Of which the last two are measured with the level apart, at the default budget alone."""
 DETECTED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "ensemble": ("ensemble", ALARM_PARAMS["ensemble"]),
-    "ensemble_of_equals": ("ensemble", {"members": (*MEMBERS, *OF_ROWS), "weighting": "equal"}),
     "ensemble_by_agreement": ("ensemble", {}),
     "sub_pca": ("sub_pca", {}),
     "poly": ("poly", {}),
@@ -93,11 +87,6 @@ class Recorded:
     windows: tuple[tuple[int, int], ...]
 
     @property
-    def taught(self) -> int:
-        """Rows that teach the detector."""
-        return int(TAUGHT * len(self.panel))
-
-    @property
     def late(self) -> int:
         """The first judged row."""
         return int(LATE * len(self.panel))
@@ -122,33 +111,25 @@ class Setting:
 
     Parameters
     ----------
-    level
-        What sets it: `apart`, rows after those that teach; `crossed`, see `crossed_scores`.
     method
         Catalog name of the threshold.
     alarms
         Per series per month.
     """
 
-    level: str
     method: str
     alarms: float
 
     def __str__(self) -> str:
-        return f"{self.level}, {self.method}, {self.alarms:g} a month"
+        return f"{self.method}, {self.alarms:g} a month"
 
     def budget(self, file: Recorded, detector: Detector) -> Budget:
         """Return the budget for a file's rows."""
-        if self.level == "apart":
-            return Budget(step_s=file.step_s, alarms_per_series_per_month=self.alarms)
         recipe = AlarmRecipe(alarms_per_month=self.alarms)
         return recipe.budget(detector, step_s=file.step_s, series=file.name)
 
 
-SETTINGS = (
-    *(Setting("crossed", METHODS[0], alarms) for alarms in BUDGETS),
-    *(Setting("apart", method, BUDGETS[0]) for method in METHODS),
-)
+SETTINGS = (*(Setting("adaptive", alarms) for alarms in BUDGETS), Setting("peaks", BUDGETS[0]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,16 +178,13 @@ def _read(file: str, windows: Sequence[tuple[str, str]]) -> Recorded:
     return Recorded(folder=folder, name=name, panel=Panel(frame, schema), step_s=step_s, windows=ranges)
 
 
-def scored(file: Recorded, name: str, level: str) -> tuple[Detector, Floats, Floats]:
+def scored(file: Recorded, name: str) -> tuple[Detector, Floats, Floats]:
     """Return a fitted detector, (M, K) scores that set the level, and (M, R) those of the judged rows."""
     kind, params = DETECTED[name]
-    last = file.taught if level == "apart" else file.late
-    history = Panel(file.panel.frame.iloc[:last], file.panel.schema)
+    history = Panel(file.panel.frame.iloc[: file.late], file.panel.schema)
     scorer = Scorer.in_own_units(history, lambda: make(kind, params))
-    scores = scorer.members_in_units(file.panel)
-    if level == "apart":
-        return scorer.detector, scores[:, file.taught : file.late], scores[:, file.late :]
-    return scorer.detector, crossed_scores(history, lambda: make(kind, params)), scores[:, file.late :]
+    new = scorer.members_in_units(file.panel)[:, file.late :]
+    return scorer.detector, crossed_scores(history, lambda: make(kind, params)), new
 
 
 def together(detector: Detector, series: str, known: Floats, new: Floats, budget: Budget) -> tuple[Floats, Floats]:
@@ -232,17 +210,11 @@ def strange(known: Floats, new: Floats, method: str, budget: Budget) -> Flags:
 
 def judged(file: Recorded, name: str) -> dict[Setting, Outcome]:
     """Return what a detector does on a file in each setting."""
-    told: dict[Setting, Outcome] = {}
-    for level, group in groupby(SETTINGS, key=lambda setting: setting.level):
-        settings = list(group)
-        try:
-            detector, known, new = scored(file, name, level)
-        except UserError as error:
-            told |= {setting: quiet(file, setting, error) for setting in settings}
-            continue
-        for setting in settings:
-            told[setting] = _judged(file, detector, known, new, setting)
-    return told
+    try:
+        detector, known, new = scored(file, name)
+    except UserError as error:
+        return {setting: quiet(file, setting, error) for setting in SETTINGS}
+    return {setting: _judged(file, detector, known, new, setting) for setting in SETTINGS}
 
 
 def _judged(file: Recorded, detector: Detector, known: Floats, new: Floats, setting: Setting) -> Outcome:
