@@ -45,6 +45,7 @@ class TrialLimits:
 class _Running:
     proposal: Proposal
     attempts: int = 1
+    started: bool = False
     deadline_s: float | None = None
     move: Move | None = None
     donated: Any = None
@@ -143,6 +144,7 @@ class Conductor:
         running = self._running[number]
         match event:
             case Started():
+                running.started = True
                 if self._limits.timeout_s is not None:
                     running.deadline_s = self._clock.now_s() + self._limits.timeout_s
             case Reported():
@@ -213,7 +215,11 @@ class Conductor:
         now_s, spent_by = self._clock.now_s(), self._budget.left_s(self._ledger.spent()) == 0.0
         for number, running in list(self._running.items()):
             late = running.deadline_s is not None and now_s >= running.deadline_s
-            if late or spent_by:
+            if not running.started and spent_by:
+                self._crew.end(number)
+                self._ledger.withdraw(number)
+                del self._running[number]
+            elif late or spent_by:
                 self._crew.end(number)
                 took = f"the trial took longer than {self._limits.timeout_s} s; its worker was ended"
                 self._close(number, Ended(error=took if late else ""))

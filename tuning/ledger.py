@@ -167,11 +167,15 @@ class Ledger:
 
     def abandon(self) -> None:
         """Close what is still open: the study was interrupted."""
-        for number in self._open:
-            self._proposer.withdraw(number)
-            if self._tracking is not None:
-                self._tracking.abandon(number)
-        self._open.clear()
+        for number in list(self._open):
+            self.withdraw(number)
+
+    def withdraw(self, number: int) -> None:
+        """Forget a trial that was never run to an end: it is proposed again."""
+        del self._open[number]
+        self._proposer.withdraw(number)
+        if self._tracking is not None:
+            self._tracking.abandon(number)
 
     def _record(self, trial: Open, ended: Ended) -> TrialRecord:
         now_s = self._clock.now_s()

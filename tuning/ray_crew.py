@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster.errors import ConfigError
+from cluster.errors import ConfigError, TransientError
 from training.core.parameters import real, whole
 from tuning.crew import Assignment, Crew, Ended, Event, Lost, Started, Work
 from tuning.lane import Lane
 from tuning.meter import meter_named
+
+START_TIMEOUT_S = 300.0
+"""A worker imports its libraries and waits for processors that others hold; nobody free for so long is a fault."""
+LOOK_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +87,7 @@ class RayCrew(Crew):
         self._busy: dict[int, Any] = {}
         self._waiting: dict[Any, int] = {}
         self._told: deque[tuple[int, Event]] = deque()
+        self._alone_since_s = time.monotonic()
 
     def begin(self, assignment: Assignment) -> None:
         """Give a trial to the first worker that is free."""
@@ -98,13 +104,16 @@ class RayCrew(Crew):
         """Return the next event."""
         import ray
 
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
         while not self._told:
-            left_s = None if deadline_s is None else max(deadline_s - time.monotonic(), 0.0)
+            left_s = min(max(deadline_s - time.monotonic(), 0.0), LOOK_S)
             done, _ = ray.wait([*self._hired, *self._waiting], num_returns=1, timeout=left_s)
-            if not done:
+            if done:
+                self._hear(done[0])
+            elif time.monotonic() >= deadline_s:
                 return None
-            self._hear(done[0])
+            else:
+                self._refuse_to_wait_for_ever()
         return self._told.popleft()
 
     def end(self, number: int) -> None:
@@ -122,6 +131,17 @@ class RayCrew(Crew):
         for kept in (self._busy, self._free, self._hired, self._waiting, self._told, self._queue):
             kept.clear()
 
+    def _refuse_to_wait_for_ever(self) -> None:
+        import ray
+
+        waited_s = time.monotonic() - self._alone_since_s
+        if not self._busy and waited_s > START_TIMEOUT_S:
+            raise TransientError(
+                f"no worker has started for {waited_s:.0f} s: got {ray.available_resources()} free, expected "
+                f"{self._spec.cpus:g} CPUs and {self._spec.gpus:g} GPUs; ask for less, or end what holds them",
+                retry_after_s=60.0,
+            )
+
     def _hire(self) -> None:
         actor = self._kind.remote(self._work, memory_bytes=self._spec.memory_bytes, meter=self._spec.meter)
         self._hired[actor.__ray_ready__.remote()] = actor
@@ -134,6 +154,7 @@ class RayCrew(Crew):
             self._waiting[actor.begin.remote(assignment)] = assignment.number
 
     def _hear(self, ref: Any) -> None:
+        self._alone_since_s = time.monotonic()
         if ref in self._hired:
             self._meet(ref)
             return

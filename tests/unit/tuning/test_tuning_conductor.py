@@ -254,3 +254,11 @@ def test_a_trial_that_falls_behind_goes_on_from_a_better_ones_state(tmp_path: Pa
     assert moved.params == {"x": moved.draw["x"]}
     assert moved.curve == ((1, 0.9), (2, 0.05))
     assert hall.statuses() == ["finished"] * 4
+
+
+def test_a_trial_that_no_worker_took_in_time_leaves_no_record(tmp_path: Path) -> None:
+    hall = Hall(tmp_path, {1: []}, Budget(wall_s=10.0))
+    hall.run()
+    assert 1 in hall.crew.ended
+    assert 1 not in hall.ledger.ended
+    assert Hall(tmp_path, {}, Budget(trials=len(hall.ledger.ended) + 1)).run().startswith("trials")
