@@ -149,8 +149,10 @@ class Ledger:
     def move(self, number: int, proposal: Proposal, donor: int, usage: Usage) -> None:
         """Note that a trial goes on from another's state, with other parameters."""
         trial = self._open[number]
-        moves = (*trial.moves, (trial.curve[-1][0], donor))
-        self._open[number] = replace(trial, proposal=proposal, moves=moves, **self._taken(trial, usage))
+        moves, taken = (*trial.moves, (trial.curve[-1][0], donor)), self._taken(trial, usage)
+        self._open[number] = replace(
+            trial, proposal=proposal, moves=moves, cpu_s=taken["cpu_s"], energy_kwh=taken["energy_kwh"]
+        )
         self.tell_progress()
 
     def end(self, number: int, ended: Ended) -> TrialRecord:

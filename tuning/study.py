@@ -131,7 +131,9 @@ class Study:
             Points to try early.
         """
         with self.journal.alone():
-            kept = {"spaces": {name: space_facts(family.space) for name, family in families.items()}}
+            kept: dict[str, Any] = {
+                "spaces": {name: space_facts(family.space) for name, family in families.items()}
+            }
             kept |= {"starts": [vars(start) for start in starts]}
             ended = self.journal.open({**self.spec.facts(), **facts}, kept | dict(about or {}))
             # Those of the first sitting, whatever has been found elsewhere since: a search goes on as it began.

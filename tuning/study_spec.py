@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster.errors import ConfigError
+from cluster.errors import ConfigError, UnknownNameError
 from training.core.parameters import one_of, whole
 from training.models import MODELS
 from tuning.budget import Budget
@@ -17,6 +18,7 @@ from tuning.population import Population
 from tuning.proposer import Family
 from tuning.ray_crew import WorkerSpec
 from tuning.records import Part
+from tuning.search.members import SEARCHES
 from tuning.stopping import STOPPING, NeverStop, StopPolicy, stop_policy
 
 DEFAULT_SEARCH = "gaussian_process"
@@ -85,6 +87,10 @@ class StudySpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            raise ConfigError(f"study name: got '{self.name}', expected letters, digits, '.', '_' and '-'")
+        if self.search not in SEARCHES:
+            raise UnknownNameError.of("search", self.search, SEARCHES)
         names = [part["name"] for part in self.models]
         if not names or len(set(names)) < len(names):
             raise ConfigError(f"models of a study: got {names or 'none'}, expected one or more, each once")

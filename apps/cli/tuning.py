@@ -42,6 +42,9 @@ NAME = typer.Option(None, help="Of the study; made from data, recipe and goal by
 EXPLAIN = typer.Option(False, "--explain", help="Also print how much each parameter mattered.")
 PLOTS = typer.Option(None, help="Folder to draw history, parallel coordinates, slices and the Pareto front into.")
 
+WORKERS = 2
+"""Only says that there is a Ray; trials have workers of their own."""
+
 
 def tune(
     source: str = SOURCE,
@@ -80,6 +83,7 @@ def tune(
 ) -> None:
     """Search hyper-parameters of LSTM and XGBoost; Ctrl-C keeps the best so far, the same command goes on."""
     from apps.pipelines.line import Line
+    from apps.pipelines.progress import Silent
     from apps.pipelines.search import Asked
     from apps.pipelines.source import load_source
     from tuning.budget import budget_of
@@ -113,8 +117,11 @@ def tune(
     panel = load_source(
         source, target=target, schema=schema, timestamp=timestamp, series=series, unit=unit, known=names_of(known)
     )
-    with TrialScreen() as screen, Line.open(settings, workers=2, progress=screen) as line:
-        recipe = line.recipe(panel, target, horizon=horizon, epochs=epochs)
+    recipe = Line(settings, workers=WORKERS, progress=Silent()).recipe(
+        panel, target, horizon=horizon, epochs=epochs
+    )
+    asked.spec(recipe, recipe.view(panel))  # what is wrong with it is said before Ray starts
+    with TrialScreen() as screen, Line.open(settings, workers=WORKERS, progress=screen) as line:
         found = line.search(panel, recipe, asked, on_change=screen.show)
     _tell(found, asked, settings, explain=explain, plots=plots, as_json=as_json)
     if found.result.interrupted:

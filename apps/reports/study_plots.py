@@ -29,8 +29,9 @@ def history_plot(history: History) -> bytes:
     figure, (axes,) = figure_of(1, row_height_in=3.6, title=title)
     for at, model in enumerate(history.spaces):
         scored = [each for each in history.finished() if each.model == model]
-        style = {"color": COLORS[at % len(COLORS)], "marker": "o", "linestyle": "", "markersize": 5}
-        axes.plot([each.number for each in scored], [each.score for each in scored], label=short(model), **style)
+        color = COLORS[at % len(COLORS)]
+        numbers, scores = [each.number for each in scored], [_score(each) for each in scored]
+        axes.plot(numbers, scores, color=color, marker="o", linestyle="", markersize=5, label=short(model))
     _best_so_far(axes, history)
     for status, marker, color in ((TrialStatus.STOPPED, "|", GREY), (TrialStatus.FAILED, "x", ORANGE)):
         ended = [number for number, each in history.records.items() if each.status is status]

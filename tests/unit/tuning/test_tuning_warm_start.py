@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,7 @@ def searched(task: int, seed: int, trials: int, starts: list[Start], search: str
         proposal = proposer.propose()
         assert proposal is not None
         value = loss(task, proposal.draw)
-        facts = {"score": value, "metrics": {"wape": value}, "ended_at_s": float(number)}
+        facts: dict[str, Any] = {"score": value, "metrics": {"wape": value}, "ended_at_s": float(number)}
         records.append(
             TrialRecord(
                 number=number, model="m", params={}, draw=proposal.draw, status=TrialStatus.FINISHED, **facts
@@ -116,7 +117,12 @@ def test_studies_of_tuples_are_recognised_from_their_folders(tmp_path: Path) -> 
     journal = Journal(storage, "old")
     about = {"fingerprint": vars(own), "spaces": {"m": space_facts(space)}}
     journal.open({"goal": {"objectives": ["wape"]}}, about)
-    facts = {"params": {"sizes": [128, 64]}, "draw": {"sizes": 1}, "score": 0.1, "metrics": {"wape": 0.1}}
+    facts: dict[str, Any] = {
+        "params": {"sizes": [128, 64]},
+        "draw": {"sizes": 1},
+        "score": 0.1,
+        "metrics": {"wape": 0.1},
+    }
     journal.write(TrialRecord(number=0, model="m", status=TrialStatus.FINISHED, **facts))
     (tmp_path / "studies" / "broken").mkdir()
     (tmp_path / "studies" / "broken" / "study.json").write_text("{")
