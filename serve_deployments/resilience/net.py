@@ -61,11 +61,12 @@ class SafetyNet:
             if spec.fallback.enabled
             else None
         )
+        self.warmer = self._warmer()
 
     @property
     def steps(self) -> list[CallStep]:
         """Steps around the computation: the cache outside, so that an answer that is there needs no model."""
-        cached: list[CallStep] = [CacheStep(self.cache, self._metrics, self._warmer())] if self.cache else []
+        cached: list[CallStep] = [CacheStep(self.cache, self._metrics, self.warmer)] if self.cache else []
         return [*cached, self.fallback] if self.fallback else cached
 
     @asynccontextmanager

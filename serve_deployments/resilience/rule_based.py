@@ -8,13 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.errors import InsufficientHistoryError
+from cluster.errors import PermanentError
 from training.core.intervals import ConformalIntervals, bounds_of
 from training.core.prediction import Prediction
 from training.core.schema import Schema
 from training.core.windows import Floats, Windows
 
 RULE_NAME, DEFAULT_NAME = "seasonal_naive", "default"
+
+
+class NoRuleError(PermanentError):
+    """A question gives no ground for an answer without a model."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def rule_based(
 
     Raises
     ------
-    InsufficientHistoryError
+    NoRuleError
         A series has too few past errors for the outermost levels.
     """
     parts = [_one(history, schema, steps, levels) for history in histories]
@@ -112,7 +116,7 @@ def _choose(rows: int, schema: Schema, steps: int, levels: tuple[float, ...]) ->
     chosen = next((each for each in rules if each.errors >= least), None)
     if chosen is None:
         most = max(0, *(each.errors for each in rules))
-        raise InsufficientHistoryError(
+        raise NoRuleError(
             f"the rule-based forecast cannot judge itself: got {rows} rows, which leave {most} past errors at "
             f"{steps} steps ahead, expected {least} for levels {levels[0]:g} and {levels[-1]:g}; send more rows, "
             "fewer steps or less extreme levels",
@@ -143,7 +147,7 @@ def stated_default(
 
     Raises
     ------
-    InsufficientHistoryError
+    NoRuleError
         A target has no default, or its physical range is open.
     """
     targets = schema.target_names
@@ -151,7 +155,7 @@ def stated_default(
     for target, bottom, top in zip(targets, low, high, strict=True):
         value = defaults.get(target, math.nan)
         if not -math.inf < bottom <= value <= top < math.inf:
-            raise InsufficientHistoryError(
+            raise NoRuleError(
                 f"no default for '{target}': got value {value:g} in {bottom:g} .. {top:g}, "
                 "expected a stated value within a closed physical range"
             )

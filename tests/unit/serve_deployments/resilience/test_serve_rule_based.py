@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.errors import InsufficientHistoryError
-from serve_deployments.resilience.rule_based import least_errors, rule, rule_based, stated_default
+from serve_deployments.resilience.rule_based import NoRuleError, least_errors, rule, rule_based, stated_default
 from training.core.panel import Panel
 from training.core.prediction import Prediction
 from training.core.schema import Column, Schema
@@ -70,7 +69,7 @@ def test_a_short_history_repeats_the_last_value_and_a_shorter_one_is_refused() -
     made = schema(24)
     series = np.arange(20.0)
     assert (ruled(series, made, 3, LEVELS).point[0, :, 0] == 19.0).all()
-    with pytest.raises(InsufficientHistoryError, match="got 20 rows, which leave 17 past errors at 3 steps"):
+    with pytest.raises(NoRuleError, match="got 20 rows, which leave 17 past errors at 3 steps"):
         ruled(series, made, 3, (0.05, 0.95))
 
 
@@ -108,5 +107,5 @@ def test_the_default_is_the_stated_value_between_what_is_possible_with_no_confid
 )
 def test_no_default_is_made_up(low: float | None, high: float | None, defaults: dict[str, float]) -> None:
     made = schema(1, low=low, high=high)
-    with pytest.raises(InsufficientHistoryError, match="no default for 'y'"):
+    with pytest.raises(NoRuleError, match="no default for 'y'"):
         stated_default(windows(np.arange(3.0), made), made, 2, LEVELS, defaults)
