@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.core.cube import Floats
-from tuning.search.encoding import Mask
+from training.core.cube import Floats, Mask
 from tuning.search.likelihood import Evidence, Fitted, fit
 
 

@@ -87,6 +87,17 @@ def test_a_draw_is_within_its_bounds_and_has_what_exists(
     assert ((encoded >= 0) & (encoded <= 1)).all()
 
 
+@given(points())
+def test_many_points_are_snapped_as_each_alone(case: tuple[Cube, np.ndarray[Any, np.dtype[np.float64]]]) -> None:
+    cube, point = case
+    several = np.vstack([point, 1 - point, point[::-1]])
+    snapped, there = cube.snap(several)
+    for row, each in enumerate(several):
+        draw = cube.decode(each)
+        np.testing.assert_array_equal(snapped[row], cube.encode(draw))
+        assert there[row].tolist() == [name in draw for name in cube.names]
+
+
 @given(points(), st.floats(0, 10))
 def test_what_lies_beyond_the_cube_is_moved_to_its_edge(
     case: tuple[Cube, np.ndarray[Any, np.dtype[np.float64]]], beyond: float
@@ -110,7 +121,7 @@ def test_uniform_shares_fall_on_each_value_equally_often(dimension: Whole | Choi
     count = len(dimension.values) if isinstance(dimension, Choice) else dimension.high - dimension.low + 1
     cube = Cube({"k": dimension})
     middles = (np.arange(3 * count) + 0.5) / (3 * count)
-    _, often = np.unique([cube.decode(np.array([share]))["k"] for share in middles], return_counts=True)
+    _, often = np.unique(cube.snap(middles[:, None])[0], return_counts=True)
     assert often.tolist() == [3] * count
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.errors import ConfigError
-from training.core.space import Choice, Dimension, Draw, Real, Space, Whole, exists, ordered
+from training.core.space import Choice, Dimension, Draw, Real, Space, When, Whole, exists, ordered
 
 Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 MIDDLE = 0.5
 """Where a parameter stands that does not exist: all such points are one point."""
 
@@ -40,6 +41,7 @@ class Cube:
         self.space = dict(space)
         self.names = tuple(space)
         self._at = {name: at for at, name in enumerate(self.names)}
+        self._allowed = {name: _allowed(each.when, space) for name, each in space.items() if each.when is not None}
 
     @property
     def width(self) -> int:
@@ -49,19 +51,35 @@ class Cube:
     def encode(self, draw: Mapping[str, float | int]) -> Floats:
         """Return (D,) the point of a draw; ConfigError where it is no draw of this space."""
         self.checked(draw)
-        return np.array(
-            [_share(self.space[name], draw[name]) if name in draw else MIDDLE for name in self.names],
-            dtype=np.float64,
-        )
+        point = np.full(self.width, MIDDLE)
+        for name, drawn in draw.items():
+            point[self._at[name]] = _shares(self.space[name], np.array([drawn], dtype=np.float64))[0]
+        return point
 
     def decode(self, point: Floats) -> Draw:
         """Return the draw that a point (D,) stands for; coordinates beyond [0, 1] are moved to the edge."""
-        draw: Draw = {}
+        drawn, there = self._decoded(point[None])
+        found = ((name, drawn[0, at], self.space[name]) for name, at in self._at.items() if there[0, at])
+        return {
+            name: float(value) if isinstance(dimension, Real) else int(value) for name, value, dimension in found
+        }
+
+    def snap(self, points: Floats) -> tuple[Floats, Mask]:
+        """Return (N, D) the points of the draws that some points stand for, and (N, D) which parameters exist."""
+        drawn, there = self._decoded(points)
+        columns = [_shares(self.space[name], drawn[:, at]) for name, at in self._at.items()]
+        return np.where(there, np.column_stack(columns), MIDDLE), there
+
+    def _decoded(self, points: Floats) -> tuple[Floats, Mask]:
+        """Return (N, D) what is drawn in each coordinate, and which of them exist."""
+        drawn, there = np.empty(points.shape), np.ones(points.shape, dtype=bool)
         for name in self._order:
-            dimension = self.space[name]
-            if exists(dimension, self.space, draw):
-                draw[name] = _drawn(dimension, min(max(float(point[self._at[name]]), 0.0), 1.0))
-        return {name: draw[name] for name in self.names if name in draw}
+            at, dimension = self._at[name], self.space[name]
+            drawn[:, at] = _drawn(dimension, np.clip(points[:, at], 0.0, 1.0))
+            if dimension.when is not None:
+                parent = self._at[dimension.when.parent]
+                there[:, at] = there[:, parent] & np.isin(drawn[:, parent], self._allowed[name])
+        return drawn, there
 
     def complete(self, draw: Mapping[str, float | int]) -> Draw:
         """Return a draw with what it lacks: the middle of each range, a choice's first value."""
@@ -70,7 +88,9 @@ class Cube:
             dimension = self.space[name]
             if exists(dimension, self.space, whole):
                 first = 0.0 if isinstance(dimension, Choice) else MIDDLE
-                whole[name] = draw[name] if name in draw else _drawn(dimension, first)
+                middle = _drawn(dimension, np.array([first]))[0]
+                middle = float(middle) if isinstance(dimension, Real) else int(middle)
+                whole[name] = draw.get(name, middle)
         return {name: whole[name] for name in self.names if name in whole}
 
     def key(self, draw: Mapping[str, float | int]) -> tuple[float | int | None, ...]:
@@ -133,30 +153,38 @@ def _inside(dimension: Dimension, drawn: float) -> bool:
     return whole and dimension.low <= drawn <= dimension.high
 
 
-def _share(dimension: Dimension, drawn: float) -> float:
+def _allowed(when: When, space: Space) -> list[int]:
+    """Return what the parent may have drawn."""
+    parent = space[when.parent]
+    return (
+        [parent.values.index(value) for value in when.values] if isinstance(parent, Choice) else list(when.values)
+    )
+
+
+def _shares(dimension: Dimension, drawn: Floats) -> Floats:
+    """Return where in [0, 1] values stand: the middle of their bin."""
     if isinstance(dimension, Choice):
         return (drawn + 0.5) / len(dimension.values)
     low, high = _edges(dimension)
-    if dimension.log and isinstance(dimension, Whole):
-        ends = math.log(max(drawn - 0.5, low)), math.log(min(drawn + 0.5, high))
-        return (sum(ends) / 2 - math.log(low)) / (math.log(high) - math.log(low))
-    if dimension.log:
-        return (math.log(drawn) - math.log(low)) / (math.log(high) - math.log(low))
-    return (drawn - low) / (high - low)
+    if not dimension.log:
+        return (drawn - low) / (high - low)
+    half = 0.5 if isinstance(dimension, Whole) else 0.0
+    middles = np.log(np.maximum(drawn - half, low)) / 2 + np.log(np.minimum(drawn + half, high)) / 2
+    return np.asarray((middles - np.log(low)) / (np.log(high) - np.log(low)))
 
 
-def _drawn(dimension: Dimension, share: float) -> float | int:
+def _drawn(dimension: Dimension, shares: Floats) -> Floats:
+    """Return the values that own shares of [0, 1]."""
     if isinstance(dimension, Choice):
-        return min(int(share * len(dimension.values)), len(dimension.values) - 1)
+        return np.minimum(np.floor(shares * len(dimension.values)), len(dimension.values) - 1)
     low, high = _edges(dimension)
     if dimension.log:
-        found = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+        found = np.exp(np.log(low) + shares * (np.log(high) - np.log(low)))
     else:
-        found = low + share * (high - low)
+        found = low + shares * (high - low)
     if isinstance(dimension, Whole):
-        found = math.floor(found + 0.5)
-        return int(min(max(found, dimension.low), dimension.high))
-    return float(min(max(found, dimension.low), dimension.high))
+        found = np.floor(found + 0.5)
+    return np.asarray(np.clip(found, dimension.low, dimension.high))
 
 
 def _edges(dimension: Real | Whole) -> tuple[float, float]:

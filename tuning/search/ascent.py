@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from training.core.cube import Floats
+from training.core.cube import Floats, Mask
 from tuning.search.encoding import Encoding
 
 UNIFORM = 512
@@ -71,7 +70,7 @@ class Taken:
         self._points = np.vstack([seen, pending])
         self._reach = np.array([SEEN_REACH] * len(seen) + [PENDING_REACH] * len(pending))
 
-    def covers(self, points: Floats) -> npt.NDArray[np.bool_]:
+    def covers(self, points: Floats) -> Mask:
         """Return (M,) whether each point lies in one of them."""
         far = np.zeros((len(points), len(self._points)))
         for at in range(points.shape[1]):
@@ -97,7 +96,7 @@ def _apart(points: Floats, values: Floats) -> Floats:
     return points[picked]
 
 
-def _climbed(acquisition: Any, starts: Floats, held: npt.NDArray[np.bool_]) -> Floats:
+def _climbed(acquisition: Any, starts: Floats, held: Mask) -> Floats:
     """Return where L-BFGS leads from each start; what is held has no slope, and stays."""
     import torch
     from botorch.optim.batched_lbfgs_b import fmin_l_bfgs_b_batched

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from training.core.cube import Cube, Floats, levels
-from training.core.space import Choice, Draw, Real
+from training.core.cube import Cube, Floats, Mask, levels
+from training.core.space import Choice, Draw
 
-Mask = npt.NDArray[np.bool_]
 ABSENT = -1.0
 """A choice that does not exist: a value of its own, different from each that does."""
 FEW = 8
@@ -35,19 +33,16 @@ class Encoding:
         self.unordered: Mask = np.array([isinstance(each, Choice) for each in dimensions])
         self.levels = [levels(each) for each in dimensions]
         self._few = self.unordered | np.array([count is not None and count <= FEW for count in self.levels])
-        self._plain = all(isinstance(each, Real) and each.when is None for each in dimensions)
 
     def points(self, draws: Sequence[Draw]) -> Floats:
         """Return (N, D) the draws' points."""
-        points = np.array([self.cube.encode(draw) for draw in draws]).reshape(-1, self.cube.width)
-        for at, name in enumerate(self.cube.names):
-            if self.unordered[at]:
-                points[[name not in draw for draw in draws], at] = ABSENT
-        return points
+        points = [self.cube.encode(draw) for draw in draws]
+        return self.snap(np.array(points).reshape(-1, self.cube.width))
 
     def snap(self, points: Floats) -> Floats:
         """Return the points of the draws that these stand for."""
-        return np.clip(points, 0.0, 1.0) if self._plain else self.points([self.draw(each) for each in points])
+        snapped, there = self.cube.snap(points)
+        return np.where(~there & self.unordered, ABSENT, snapped)
 
     def draw(self, point: Floats) -> Draw:
         """Return the draw of a point (D,)."""
@@ -55,12 +50,7 @@ class Encoding:
 
     def held(self, points: Floats) -> Mask:
         """Return (N, D) the coordinates that no gradient can move: of few values, or that do not exist there."""
-        held = np.tile(self._few, (len(points), 1))
-        if not self._plain:
-            for row, point in enumerate(points):
-                draw = self.draw(point)
-                held[row] |= [name not in draw for name in self.cube.names]
-        return held
+        return np.asarray(self._few | ~self.cube.snap(points)[1])
 
     def shaken(self, points: Floats, rng: np.random.Generator) -> Floats:
         """Return points near these: steps of any size, another value for some of the coordinates of few values."""

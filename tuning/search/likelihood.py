@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.core.cube import Floats
-from tuning.search.encoding import Mask
+from training.core.cube import Floats, Mask
 
 LENGTH_PRIOR = (2.0**0.5, 3.0**0.5)
 """Mean, to which half the logarithm of D is added, and spread of a length's logarithm (Hvarfner et al., 2024): in

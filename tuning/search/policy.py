@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from cluster.errors import ConfigError
 from training.core.cube import Cube, Floats
@@ -96,10 +97,12 @@ class SearchPolicy(ABC):
             if self.cube.key(draw) not in taken:
                 return dict(draw)
         rng = np.random.default_rng([self.seed, count])
-        for _ in range(ATTEMPTS):
-            draw = self.propose(pending, rng)
-            if self.cube.key(draw) not in taken:
-                return draw
+        # Matrices are small; on a busy machine a pool's threads wait for each other ten times as long as one works.
+        with threadpool_limits(limits=1):
+            for _ in range(ATTEMPTS):
+                draw = self.propose(pending, rng)
+                if self.cube.key(draw) not in taken:
+                    return draw
         return self._untried(taken, rng)
 
     def tell(self, draw: Draw, outcome: Outcome) -> None:

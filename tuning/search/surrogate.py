@@ -10,8 +10,7 @@ from botorch.models.model import Model
 from botorch.posteriors import GPyTorchPosterior
 from gpytorch.distributions import MultivariateNormal
 
-from training.core.cube import Floats
-from tuning.search.encoding import Mask
+from training.core.cube import Floats, Mask
 from tuning.search.likelihood import ROOT5, Fitted
 
 LEAST_VARIANCE = 1e-10

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from cluster.errors import ConfigError
-from training.core.cube import Cube, Floats
+from training.core.cube import Cube, Floats, Mask
 from training.core.space import Choice, Draw, Real, Space, When, Whole
 from tuning.search import gaussian_process
 from tuning.search.ascent import PENDING_REACH, SEEN_REACH, Taken
-from tuning.search.encoding import ABSENT, Encoding, Mask
+from tuning.search.encoding import ABSENT, Encoding
 from tuning.search.gaussian_process import ACQUISITIONS, GaussianProcess, evened
 from tuning.search.likelihood import NOISES, Fitted, fit
 from tuning.search.outcome import Outcome
