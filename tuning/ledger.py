@@ -118,12 +118,13 @@ class Ledger:
         self._on_change = on_change
         self._clock = clock or SystemClock()
         self._open: dict[int, Open] = {}
+        self._spent = Spent.of(self.ended.values(), self._energy)
         before_s = max((record.wall_s for record in self.ended.values()), default=0.0)
         self._began_s = self._clock.now_s() - before_s
 
     def spent(self) -> Spent:
         """Return what the study has taken, the trials of earlier sittings included."""
-        return Spent.of(self.ended.values(), self._clock.now_s() - self._began_s, self._energy)
+        return replace(self._spent, wall_s=self._clock.now_s() - self._began_s)
 
     def tell_progress(self) -> None:
         """Call `on_change` with what is known."""
@@ -161,6 +162,7 @@ class Ledger:
         # The record first: whatever fails after it, the trial is not run again.
         self._journal.write(record)
         self.ended[number] = record
+        self._spent = self._spent.plus(record, self._energy)
         self._proposer.tell(record)
         if self._tracking is not None:
             self._tracking.end(record)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tuning.energy import EnergyModel
@@ -52,15 +52,21 @@ class Spent:
     co2e_kg: float = 0.0
 
     @classmethod
-    def of(cls, records: Iterable[Cost], wall_s: float, energy: EnergyModel) -> Spent:
-        """Add up what the ended trials took."""
-        ended = list(records)
-        energy_kwh = sum(each.energy_kwh for each in ended)
-        return cls(
-            trials=len(ended),
-            wall_s=wall_s,
-            cpu_s=sum(each.cpu_s for each in ended),
-            gpu_s=sum(each.gpu_s for each in ended),
+    def of(cls, records: Iterable[Cost], energy: EnergyModel) -> Spent:
+        """Add up what the ended trials took; the clock is left at 0."""
+        total = cls()
+        for each in records:
+            total = total.plus(each, energy)
+        return total
+
+    def plus(self, cost: Cost, energy: EnergyModel) -> Spent:
+        """Return it with one more trial."""
+        energy_kwh = self.energy_kwh + cost.energy_kwh
+        return replace(
+            self,
+            trials=self.trials + 1,
+            cpu_s=self.cpu_s + cost.cpu_s,
+            gpu_s=self.gpu_s + cost.gpu_s,
             energy_kwh=energy_kwh,
             co2e_kg=energy.co2e_kg(energy_kwh),
         )

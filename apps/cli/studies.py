@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from apps.cli.output import JsonOption, console, print_json, print_pairs, print_rows
+from cluster.errors import ArtifactCorrupt
 from cluster.settings import Settings
 from cluster.storage.files import Storage
 
 if TYPE_CHECKING:
     from tuning.history import History
+
+_COLUMNS = ("study", "trials", "finished", "best", "score", "objectives")
 
 app = typer.Typer(help="Searches and their trials.", no_args_is_help=True)
 NameArgument = typer.Argument(help="A study's name from `heliotrope studies list`.")
@@ -22,10 +25,9 @@ NameArgument = typer.Argument(help="A study's name from `heliotrope studies list
 @app.command("list")
 def list_studies(as_json: bool = JsonOption) -> None:
     """List the studies on storage."""
-    from tuning.history import History, studies
+    from tuning.history import studies
 
-    storage = _storage()
-    rows = [_row(History.read(storage, name)) for name in studies(storage)]
+    rows = [_row_of(name) for name in studies(_storage())]
     if as_json:
         print_json(rows)
     else:
@@ -74,16 +76,18 @@ def importance_rows(history: History) -> list[dict[str, Any]]:
     return [asdict(each) for each in importances(history.finished(), history.spaces)]
 
 
+def _row_of(name: str) -> dict[str, Any]:
+    """Return a study's row; one whose folder is broken hides no other."""
+    try:
+        return _row(_history(name)) | {"fault": ""}
+    except ArtifactCorrupt as error:
+        return dict.fromkeys(_COLUMNS) | {"study": name, "fault": error.message}
+
+
 def _row(history: History) -> dict[str, Any]:
     best = history.best
-    return {
-        "study": history.name,
-        "trials": len(history.records),
-        "finished": len(history.finished()),
-        "best": best and best.model,
-        "score": best and best.score,
-        "objectives": ", ".join(history.objectives),
-    }
+    told = (len(history.records), len(history.finished()), best and best.model, best and best.score)
+    return dict(zip(_COLUMNS, (history.name, *told, ", ".join(history.objectives)), strict=True))
 
 
 def _history(name: str) -> History:

@@ -105,6 +105,12 @@ def test_the_command_line_lists_shows_and_explains(
     run = CliRunner().invoke
     listed = json.loads(run(app, ["studies", "list", "--json"]).stdout)
     assert [(each["study"], each["trials"], each["finished"]) for each in listed] == [("s", 40, 32)]
+    broken = tmp_path / "storage" / "studies" / "broken"
+    broken.mkdir()
+    (broken / "study.json").write_text("{")
+    first = json.loads(run(app, ["studies", "list", "--json"]).stdout)[0]
+    assert (first["study"], first["trials"]) == ("broken", None)
+    assert "studies/broken/study.json cannot be read" in first["fault"]
     shown = json.loads(run(app, ["studies", "show", "s", "--json"]).stdout)
     assert shown["best"]["score"] == min(each.score or 9.0 for each in history.finished())
     assert len(shown["trials"]) == 40
