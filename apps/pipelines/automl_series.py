@@ -26,7 +26,7 @@ FORECASTERS = ("seasonal_naive", "seasonal_mean", "ridge", "theta", "lightgbm", 
 """The quickest first."""
 CUTOFFS = 6
 DETECTOR = "ensemble"
-"""Without labels nothing shows which detector is best on these rows; their agreement weighs them."""
+"""Without labels nothing shows which detector is best on these rows."""
 
 
 def find_forecaster(
@@ -92,8 +92,8 @@ def find_alarms(
 ) -> dict[str, Any]:
     """Fit the ensemble of detectors on earlier rows, judge its alarms on later ones, register it.
 
-    Without labels no detector can be shown to be better than another on these data: members are weighed by their
-    agreement, and the gate asks whether the budget of false alarms is kept.
+    Without labels no detector can be shown to be better than another on these data, so there is nothing to search:
+    the ensemble is fitted once, and the gate asks whether the budget of false alarms is kept.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def find_alarms(
     return {
         "leaderboard": [{"series": key, **say} for key, told in says.items() for say in told],
         "figures": [{"figure": key, "value": value} for key, value in judged.evidence().items()],
-        "why": "without labels, members are weighed by how far they agree",
+        "why": "without labels no detector is shown to be better: each member's weight has its reason above",
         "took": f"{took_s:.1f} s, about {energy.co2e_kg(kwh):.2g} kg CO2e",
         "model": version.name,
         "version": str(version.version),

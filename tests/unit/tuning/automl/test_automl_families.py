@@ -10,8 +10,8 @@ def test_families_come_in_order_while_there_is_time() -> None:
     assert queue.next(0) == "naive"
     queue.tell("naive", 0.5)
     assert queue.next(1) == "ridge"
-    queue.tell("ridge", 6.0)
-    assert queue.next(60 - 6.0 * (SLOWER + FINAL) + 1) is None
+    queue.tell("ridge", 3.0)
+    assert queue.next(60 - 3.0 * SLOWER * (1 + FINAL) + 1) is None
     assert queue.reason() == "no time was left for trees"
 
 
