@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from cluster.errors import ConfigError, TransientError, UnknownNameError
-from cluster.registry.experiments import RunStatus, Tracker
+from cluster.registry.experiments import Point, RunStatus, Tracker, WholeRun
 from cluster.registry.mlflow_database import connect
 from cluster.registry.mlflow_tracker import open_tracker
 from cluster.settings import Settings
@@ -48,6 +48,37 @@ def test_a_run_says_everything_back(tracker: Tracker, experiment: str, tmp_path:
     assert found.duration_s is not None
     assert [(point.step, point.value) for point in tracker.curve(run, "wape")] == [(1, 0.5), (2, 0.25), (3, 0.125)]
     assert tracker.curve(run, "mae") == ()
+
+
+def test_a_whole_run_is_recorded_as_its_parts_would_be(tracker: Tracker, experiment: str, tmp_path: Path) -> None:
+    curve = [Point(step=step, value=1.0 / step) for step in range(1, 251)]
+    whole = WholeRun(
+        experiment=experiment,
+        name="trial 1",
+        parameters={f"p{at}": at for at in range(120)},
+        tags={"phase": "search"},
+        curves={"loss": curve, "wape": [Point(step=250, value=0.5)]},
+        status=RunStatus.KILLED,
+        started_at_s=1_700_000_000.0,
+        ended_at_s=1_700_000_060.0,
+    )
+    (tmp_path / "trial.json").write_text("{}")
+    run = tracker.record(whole, [tmp_path / "trial.json"])
+    (found,) = tracker.runs(experiment)
+    assert (found.id, found.name, found.status) == (run, "trial 1", RunStatus.KILLED)
+    assert (found.started_at_s, found.duration_s) == (1_700_000_000.0, 60.0)
+    assert found.parameters == {f"p{at}": str(at) for at in range(120)}
+    assert found.tags == {"phase": "search"}
+    assert found.metrics == {"loss": 1.0 / 250, "wape": 0.5}
+    assert tracker.curve(run, "loss") == tuple(curve)
+
+
+def test_many_points_are_added_at_once(tracker: Tracker, experiment: str) -> None:
+    run = tracker.start_run(experiment, "r")
+    curve = [Point(step=step, value=float(step)) for step in range(1200)]
+    tracker.log_points(run, {"loss": curve, "other": curve[:2]})
+    assert tracker.curve(run, "loss") == tuple(curve)
+    assert tracker.curve(run, "other") == tuple(curve[:2])
 
 
 @pytest.mark.parametrize("status", [RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED])
