@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.automl_data import Case, case
+from training.core.table import Rows
 from training.core.windows import Floats
 
 LEAST_PROBABILITY = 1e-4
@@ -47,7 +48,7 @@ def ours(data: Case, seed: int, budget_s: float) -> Predict:
 
     def predict(rows: pd.DataFrame) -> Floats:
         said = found.ensemble.predict(rows)
-        return said.values if said.probabilities is None else said.probabilities
+        return np.asarray(said.values, dtype=np.float64) if said.probabilities is None else said.probabilities
 
     return predict
 
@@ -132,7 +133,7 @@ def _suggested(trial: object, classes: int, seed: int) -> dict[str, object]:
     }
 
 
-def _parts(data: Case, seed: int) -> list[tuple[Floats, Floats]]:
+def _parts(data: Case, seed: int) -> list[tuple[Rows, Rows]]:
     from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 
     places = np.arange(len(data.train))
@@ -143,7 +144,7 @@ def _parts(data: Case, seed: int) -> list[tuple[Floats, Floats]]:
     if len(places) >= SMALL_ROWS:
         return [train_test_split(places, test_size=0.2, random_state=seed)]
     cut_up = (StratifiedKFold if data.classes else KFold)(FOLDS, shuffle=True, random_state=seed)
-    return list(cut_up.split(places, target))
+    return [(learn, judge) for learn, judge in cut_up.split(places, target)]
 
 
 def _both(answers: Floats, classes: int) -> Floats:

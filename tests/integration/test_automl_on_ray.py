@@ -39,7 +39,7 @@ def test_fits_on_ray_are_those_of_this_process_and_faults_are_answers(ray_cluste
     workers = RayWorkers(data, SystemClock(), count=2)
     try:
         asked = [assigned(0), assigned(1, "kernel", landmarks=40), assigned(2, "linear", no_such=1)]
-        ended = {}
+        ended: dict[int, Fit | Failed] = {}
         while len(ended) < len(asked):
             waiting = [each for each in asked if each.number not in ended]
             while workers.free and len(workers._running) < len(waiting):

@@ -12,9 +12,10 @@ from serve_deployments.rows.servable import RowsServable
 from serve_deployments.schemas import UnreadableError
 from serve_deployments.servable import compute
 from training.core.table import Feature, TableSchema
+from training.core.tabular import Classifier, Regressor
 from training.tabular.blend import Blend
 from training.tabular.encoding import TableEncoder
-from training.tabular.ensemble import Member, TabularEnsemble
+from training.tabular.ensemble import Member, TabularEnsemble, TabularPrediction
 from training.tabular.linear import LinearClassifier, LinearRegressor
 from training.tabular.nearest import NearestClassifier, NearestRegressor
 
@@ -31,22 +32,30 @@ def servable(classes: tuple[str, ...] = ()) -> RowsServable:
         task="classification" if classes else "regression",
         classes=classes,
     )
-    table, cost = schema.read(frame), frame["size"].to_numpy() * 3 + (frame["colour"] == "red")
+    table, cost = schema.read(frame), (frame["size"] * 3 + (frame["colour"] == "red")).to_numpy(dtype=np.float64)
     encoder = TableEncoder(view="robust")
-    target = (cost > 0).astype(np.int64) if classes else cost.to_numpy()
-    inputs = encoder.fit_transform(table, target, len(classes))
+    labels = (cost > 0).astype(np.int64)
+    inputs = encoder.fit_transform(table, labels if classes else cost, len(classes))
+    models: list[Regressor | Classifier]
     if classes:
         models = [
-            LinearClassifier().fit(inputs, target, classes=2),
-            NearestClassifier().fit(inputs, target, classes=2),
+            LinearClassifier().fit(inputs, labels, classes=2),
+            NearestClassifier().fit(inputs, labels, classes=2),
         ]
     else:
-        models = [LinearRegressor().fit(inputs, target), NearestRegressor().fit(inputs, target)]
+        models = [LinearRegressor().fit(inputs, cost), NearestRegressor().fit(inputs, cost)]
     members = [Member(model=model, encoder=0, candidate=at, bend={}) for at, model in enumerate(models)]
     blend = Blend(kind="vote", weights=np.array([0.5, 0.5]), bias=np.zeros(max(len(classes), 1)))
     errors = np.empty(0) if classes else np.linspace(-1, 1, 50)
     ensemble = TabularEnsemble.of(schema, [encoder], members, blend, errors)
     return RowsServable.of(ensemble, schema, name="goods-cost", version="1.0.0", metrics={"rmse": 1.0})
+
+
+def answers(model: RowsServable, *asked: PredictRequest) -> list[TabularPrediction]:
+    found = compute(model, [model.validate(each) for each in asked])
+    kept = [each for each in found if isinstance(each, TabularPrediction)]
+    assert len(kept) == len(asked)
+    return kept
 
 
 def ask(*rows: dict[str, object]) -> PredictRequest:
@@ -55,9 +64,13 @@ def ask(*rows: dict[str, object]) -> PredictRequest:
 
 def test_the_nodes_answer_what_the_ensemble_does_in_any_company() -> None:
     model = servable()
-    rows = [{"size": 1.0, "colour": "red"}, {"size": -2, "colour": None}, {"colour": "green"}]
+    rows: list[dict[str, object]] = [
+        {"size": 1.0, "colour": "red"},
+        {"size": -2, "colour": None},
+        {"colour": "green"},
+    ]
     alone, together = ask(rows[0]), ask(*rows[1:])
-    one, two = compute(model, [model.validate(alone), model.validate(together)])
+    one, two = answers(model, alone, together)
     expected = model.ensemble.predict(pd.DataFrame(rows)).values
     np.testing.assert_allclose(np.concatenate([one.values, two.values]), expected)
     assert model.members == ("linear", "nearest")
@@ -77,7 +90,7 @@ def test_the_nodes_answer_what_the_ensemble_does_in_any_company() -> None:
 
 def test_classes_have_names_and_probabilities() -> None:
     model = servable(("cheap", "dear"))
-    (result,) = compute(model, [model.validate(ask({"size": 2.0, "colour": "red"}))])
+    (result,) = answers(model, ask({"size": 2.0, "colour": "red"}))
     (row,) = model.plain(result)["predictions"]
     assert RowPrediction(**row).prediction == "dear"
     assert sum(row["probabilities"].values()) == pytest.approx(1)
@@ -105,6 +118,7 @@ def test_other_bodies_are_unreadable(body: dict[str, object]) -> None:
 def test_it_answers_its_own_probe_and_tells_what_it_is() -> None:
     model = servable()
     (result,) = compute(model, [model.probe()])
+    assert isinstance(result, TabularPrediction)
     assert np.isfinite(result.values).all()
     told = model.info(default=True)
     assert told["kind"] == "predict"

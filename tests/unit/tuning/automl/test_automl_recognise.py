@@ -97,4 +97,4 @@ def test_columns_that_say_nothing_are_left_out_with_the_reason() -> None:
 def test_what_cannot_be_done_is_named(asked: dict[str, str], error: type[Exception], names: str) -> None:
     frame = table(owner=[f"person {at}" for at in range(COUNT)], country="AT")
     with pytest.raises(error, match=names):
-        recognise(frame, name="houses", **asked)  # type: ignore[arg-type]
+        recognise(frame, name="houses", **asked)
