@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from cluster.clock import Clock
+from cluster.monitoring.request_log import RequestLines
 from cluster.security.audit_chain import Signer
 from cluster.security.audit_folder import AuditFolder
 from cluster.security.audit_log import AuditLog
@@ -46,7 +48,7 @@ class Guard:
     @property
     def outside(self) -> list[DoorStep]:
         """Steps before access is checked."""
-        lines = self._spec.log_format == "json"
+        lines = RequestLines() if self._spec.log_format == "json" else None
         return [RecordStep(self._clock, audit=self.audit, lines=lines)] if self.audit or lines else []
 
     @property
@@ -58,6 +60,11 @@ class Guard:
     def steps(self) -> list[CallStep]:
         """Steps around the computation."""
         return [NoteModelStep()] if self.outside else []
+
+    def act(self, actor: str, action: str, target: str, details: Mapping[str, Any]) -> None:
+        """Put an administrative act on record before it is done; without an audit log there is no record."""
+        if self.audit is not None:
+            self.audit.act(actor, action, target, details)
 
     @asynccontextmanager
     async def beside(self) -> AsyncIterator[None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 
@@ -11,7 +10,7 @@ from starlette.requests import ClientDisconnect
 
 from cluster.clock import Clock
 from cluster.errors import HeliotropeError
-from cluster.monitoring.request_log import RequestFacts, current
+from cluster.monitoring.request_log import RequestFacts, RequestLines, current
 from cluster.security.audit_log import AuditedRequest, AuditLog
 from cluster.security.identity import UNKNOWN
 from cluster.security.rate_limit import RateLimit
@@ -19,7 +18,6 @@ from cluster.security.roles import Permission
 from serve_deployments.problems import slug
 from serve_deployments.steps import Answer, Call, Reply, Visit
 
-logger = logging.getLogger("serve_deployments.requests")
 CLIENT_GONE = 499
 
 
@@ -33,10 +31,10 @@ class RecordStep:
     audit
         Where each request is recorded; None records none.
     lines
-        Write a log line for each request.
+        Where each request has a log line; None writes none.
     """
 
-    def __init__(self, clock: Clock, *, audit: AuditLog | None, lines: bool) -> None:
+    def __init__(self, clock: Clock, *, audit: AuditLog | None, lines: RequestLines | None) -> None:
         self._clock, self._audit, self._lines = clock, audit, lines
 
     async def __call__(self, asked: Visit, next: Callable[[Visit], Awaitable[Reply]]) -> Reply:  # noqa: A002
@@ -59,11 +57,11 @@ class RecordStep:
         return reply
 
     def _note(self, asked: Visit, facts: RequestFacts, status: int, reason: str) -> None:
-        facts.key_id = asked.identity.key_id
+        facts.key_id, now_s = asked.identity.key_id, self._clock.now_s()
         if self._audit is not None:
             self._audit.request(
                 AuditedRequest(
-                    time_s=self._clock.now_s(),
+                    time_s=now_s,
                     key_id=facts.key_id,
                     role="" if asked.identity is UNKNOWN else asked.identity.role,
                     method=asked.method,
@@ -76,8 +74,8 @@ class RecordStep:
                     reason=reason,
                 )
             )
-        if self._lines:
-            logger.info("%s %s: %d %s", asked.method, asked.route, status, reason, extra={"status": status})
+        if self._lines is not None:
+            self._lines.write(facts, now_s, method=asked.method, status=status, reason=reason)
 
 
 class NoteModelStep:

@@ -47,16 +47,12 @@ class RequestFacts:
 
     def shown(self) -> dict[str, Any]:
         """Return what a line says of it."""
-        told: dict[str, Any] = {
-            "request_id": self.request_id,
-            "key": self.key_id,
-            "route": self.route,
-            "model": self.model,
-            "version": self.version,
-        }
+        told: dict[str, Any] = {"request_id": self.request_id, "key": self.key_id, "route": self.route}
+        if self.model:
+            told |= {"model": self.model, "version": self.version}
         if self.begun_s:
             told["duration_ms"] = round((time.perf_counter() - self.begun_s) * 1e3, 3)
-        return {name: value for name, value in told.items() if value}
+        return told
 
 
 current: ContextVar[RequestFacts | None] = ContextVar("heliotrope_request", default=None)
@@ -68,12 +64,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        line: dict[str, Any] = {
-            "time": f"{_second(int(record.created))}.{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
+        line = _begun(record.created, record.levelname.lower(), record.name, record.getMessage())
         facts = current.get()
         if facts is not None:
             line |= facts.shown()
@@ -82,7 +73,30 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = record.stack_info
-        return without_secrets(orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
+        return _written(line)
+
+
+class RequestLines:
+    """Writes the one JSON line that every request has.
+
+    It has the form of `JsonFormatter`'s, but takes a third of the time: most of that goes into the log record that
+    no request line needs.
+
+    Parameters
+    ----------
+    stream
+        Where to; standard error where None.
+    """
+
+    NAME = "serve_deployments.requests"
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        self._stream = stream
+
+    def write(self, facts: RequestFacts, now_s: float, **told: Any) -> None:
+        """Write what is known of a request once it is over."""
+        line = _begun(now_s, "info", self.NAME, "request") | facts.shown() | told
+        (self._stream or sys.stderr).write(_written(line) + "\n")
 
 
 class TextFormatter(logging.Formatter):
@@ -96,6 +110,16 @@ class TextFormatter(logging.Formatter):
         text = super().format(record)
         facts = current.get()
         return without_secrets(text if facts is None else f"[{facts.request_id}] {text}")
+
+
+def _begun(time_s: float, level: str, name: str, message: str) -> dict[str, Any]:
+    second = int(time_s)
+    time_text = f"{_second(second)}.{int((time_s - second) * 1000):03d}Z"
+    return {"time": time_text, "level": level, "logger": name, "message": message}
+
+
+def _written(line: dict[str, Any]) -> str:
+    return without_secrets(orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
 
 
 @lru_cache(maxsize=4)

@@ -7,7 +7,7 @@ import hmac
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -44,16 +44,19 @@ class Head:
         """Return the head of an empty chain; its name is part of it, so that no file passes for another."""
         return cls(records=0, digest=hashlib.sha256(f"heliotrope audit {name}".encode()).hexdigest())
 
-    def line(self, entry: Entry) -> tuple[bytes, Head]:
-        """Return the line that records `entry` next, and the head after it.
+    def lines(self, entries: Iterable[Entry]) -> tuple[list[bytes], Head]:
+        """Return the lines that record `entries` next, and the head after them.
 
         The hash is that of the line's own bytes before it, which hold the hash of the line before: no second
         form of a record exists that would have to be brought back exactly to check it.
         """
-        numbered = {**entry, "n": self.records + 1, "previous": self.digest}
-        body = orjson.dumps(numbered, option=orjson.OPT_SORT_KEYS)[:-1]
-        digest = hashlib.sha256(body).hexdigest()
-        return b'%b,"hash":"%b"}' % (body, digest.encode()), Head(records=self.records + 1, digest=digest)
+        made, n, digest = [], self.records, self.digest
+        for entry in entries:
+            n += 1
+            body = orjson.dumps({**entry, "n": n, "previous": digest})[:-1]
+            digest = hashlib.sha256(body).hexdigest()
+            made.append(b'%b,"hash":"%b"}' % (body, digest.encode()))
+        return made, Head(records=n, digest=digest)
 
 
 @dataclass(frozen=True, kw_only=True)

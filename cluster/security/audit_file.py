@@ -65,11 +65,8 @@ class AuditFile:
         TransientError
             The disk does not take them, and the file is as before; or the file was deleted meanwhile.
         """
-        head, lines = self.head, []
-        for entry in entries:
-            line, head = head.line(entry)
-            lines.append(line + b"\n")
-        self._write(b"".join(lines))
+        lines, head = self.head.lines(entries)
+        self._write(b"\n".join([*lines, b""]))
         self.head = head
         self._sign()
 
@@ -116,7 +113,7 @@ class AuditFile:
         data = os.pread(self._file, size, 0)
         self.head, mark = recovered(self.name, data, self._signed())
         if mark:
-            line, self.head = self.head.line(mark)
+            (line,), self.head = self.head.lines([mark])
             # In one write, so that torn bytes never stand whole without their mark.
             start = b"" if data.endswith(b"\n") or not data else b"\n"
             self._write(start + line + b"\n")

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
@@ -26,7 +27,7 @@ FLUSH_S = 0.2
 ACT_TIMEOUT_S = 10.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class AuditedRequest:
     """What is recorded of one request: ids, never a key, never the body.
 
@@ -227,4 +228,10 @@ def _tell(acts: list[tuple[dict[str, Any], Future[None]]], fault: Exception | No
 
 
 def _iso(time_s: float) -> str:
-    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="milliseconds")
+    second = int(time_s)
+    return f"{_second(second)}.{int((time_s - second) * 1000):03d}+00:00"
+
+
+@lru_cache(maxsize=4)
+def _second(time_s: int) -> str:
+    return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -101,7 +101,7 @@ def doubled(lines: Lines) -> Lines:
 def inserted(lines: Lines) -> Lines:
     before = read_line(lines[1])
     assert before is not None
-    line, _ = before.head.line({"kind": "request", "status": 200})
+    (line,), _ = before.head.lines([{"kind": "request", "status": 200}])
     return [*lines[:2], line, *lines[3:]]
 
 
@@ -118,10 +118,7 @@ def unreadable(lines: Lines) -> Lines:
 
 
 def rewritten(lines: Lines) -> Lines:
-    head, made = Head.start(SEGMENT), []
-    for number in range(len(lines)):
-        line, head = head.line({"kind": "request", "status": 200, "request_id": f"x{number}"})
-        made.append(line)
+    made, _ = Head.start(SEGMENT).lines({"kind": "request", "request_id": f"x{n}"} for n in range(len(lines)))
     return made
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ from httpx import Response
 
 from cluster.clock import ManualClock
 from cluster.errors import ConfigError
-from cluster.monitoring import request_log
 from cluster.security.access import Access
 from cluster.security.audit_chain import Signer
 from cluster.security.audit_check import check_folder
@@ -72,18 +69,6 @@ class House:
 
 
 @pytest.fixture
-def lines() -> Iterator[io.StringIO]:
-    loggers = [logging.getLogger(name) for name in request_log.PACKAGES]
-    before = [(each, each.handlers[:], each.level, each.propagate) for each in loggers]
-    stream = io.StringIO()
-    request_log.set_up("json", stream=stream)
-    yield stream
-    for each, handlers, level, propagate in before:
-        each.handlers[:], each.propagate = handlers, propagate
-        each.setLevel(level)
-
-
-@pytest.fixture
 def house(service: Service, connect: Connect, tmp_path: Path) -> House:
     return House(service, connect, tmp_path)
 
@@ -133,16 +118,17 @@ def test_every_request_is_recorded_with_ids_and_no_key(house: House, good_reques
 
 
 def test_every_line_of_a_request_names_it_and_its_key(
-    house: House, good_request: dict[str, Any], lines: io.StringIO
+    house: House, good_request: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     house.post(good_request, **{"X-Request-ID": "good-1"})
     house.post({**good_request, "version": "9.9.9"}, **{"X-Request-ID": "bad-1"})
-    good, bad = [json.loads(line) for line in lines.getvalue().splitlines()]
+    text = capsys.readouterr().err
+    good, bad = [json.loads(line) for line in text.splitlines()]
     told = {"request_id": "good-1", "key": house.key.key_id, "model": "nox", "version": "1.0.0", "status": 200}
     assert good.items() >= told.items()
     assert good["duration_ms"] > 0
     assert bad.items() >= {"request_id": "bad-1", "key": house.key.key_id, "status": 404}.items()
-    assert house.key.text[-43:] not in lines.getvalue()
+    assert house.key.text[-43:] not in text
 
 
 WRONG_KEYS = {
