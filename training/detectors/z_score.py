@@ -54,10 +54,11 @@ class ZScore(Detector):
 
     def row_judge(self, state: State) -> RowJudge:
         """Return the same with plain numbers."""
-        usual = list(zip(np.asarray(state["centre"]).tolist(), np.asarray(state["spread"]).tolist(), strict=True))
+        centre: list[float] = np.asarray(state["centre"]).tolist()
+        usual: list[tuple[float, float]] = list(zip(centre, np.asarray(state["spread"]).tolist(), strict=True))
 
         def judge(_: Floats, row: list[float]) -> float:
-            return max(abs(value - centre) / spread for value, (centre, spread) in zip(row, usual, strict=True))
+            return max(abs(value - middle) / spread for value, (middle, spread) in zip(row, usual, strict=True))
 
         return judge
 
