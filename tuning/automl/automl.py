@@ -139,15 +139,16 @@ class AutoML:
         proposals = Proposals(
             schema.task, seen.ranking, skewed=skewed, search=self.spec.search, seed=self.spec.seed
         )
+        workers = self._make_workers(material, self._clock)
         race = Race(
             portfolio(schema.task, len(target), skewed=skewed, seed=self.spec.seed),
             proposals.propose,
             openings=_openings(material),
             rows=sum(len(fold.validation) for fold in material.folds if fold.repeat == 0),
             budget_s=self.spec.budget_s,
+            started_s=self._elapsed_s(),
             ordered=self.spec.ordered,
         )
-        workers = self._make_workers(material, self._clock)
         try:
             self._explore(race, workers, seen, proposals)
             return self._chosen(schema, seen, race, workers)

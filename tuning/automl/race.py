@@ -79,8 +79,8 @@ class Race:
         Which folds a candidate may be compared on, the most first; the last is the first fold alone.
     rows
         Rows that are judged on, all folds together: bounds how many candidates a search may add.
-    budget_s
-        Of the whole run.
+    budget_s, started_s
+        Of the whole run, and how much of it had passed when the race began.
     ordered
         Whether winners are fitted on all rows in the end, whatever folds they did.
     """
@@ -93,6 +93,7 @@ class Race:
         openings: Sequence[tuple[int, ...]],
         rows: int,
         budget_s: float,
+        started_s: float = 0.0,
         ordered: bool = False,
     ) -> None:
         self.courses: list[Course] = []
@@ -100,6 +101,7 @@ class Race:
         self._propose = propose
         self._openings = openings
         self._budget_s = budget_s
+        self._left_s = max(budget_s * DEEP_SHARE - started_s, 0.0)
         self._searches = max(rows // TELLING_ROWS, 5)
         self._open: set[tuple[int, int]] = set()
         self.opening: tuple[int, ...] = openings[-1]
@@ -159,7 +161,7 @@ class Race:
 
     def _decide(self, first: Course) -> None:
         """Choose on how many folds candidates are compared, once the first has shown how long it takes."""
-        bound_s = self._budget_s * DEEP_SHARE / PORTFOLIO_FITS
+        bound_s = self._left_s / PORTFOLIO_FITS
         quickest_s = min(first.took_s.values())
         if len(first.took_s) < PROBES and quickest_s < self._budget_s * PROBED_SHARE:
             self.opening = self._openings[0][:PROBES]

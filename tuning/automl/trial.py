@@ -13,10 +13,11 @@ from training.core.component import State
 from training.core.table import Rows, Table, TableTask, Values
 from training.core.tabular import Classifier, Regressor
 from training.core.windows import Floats
+from training.tabular import REGRESSORS
 from training.tabular.bending import bent, learn_bend
 from training.tabular.encoding import TableEncoder
 from training.tabular.ensemble import Member, make
-from tuning.automl.candidate import Candidate, view_of
+from tuning.automl.candidate import Candidate, kind_of, view_of
 from tuning.automl.rows import RowFold
 
 ALL_ROWS = -1
@@ -139,6 +140,9 @@ class Trials:
     clock: Clock
     _encoded: dict[tuple[int, str], Encoded] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        load_families(self.material.task)
+
     def run(self, assigned: Assigned) -> Fit:
         """Fit one candidate on one fold."""
         candidate, material = assigned.candidate, self.material
@@ -190,3 +194,17 @@ class Trials:
                 return found  # what a search made up is seldom asked for again
             self._encoded[key] = found
         return self._encoded[key]
+
+
+def load_families(task: TableTask) -> None:
+    """Fit every family on a few rows: the first fit of a process loads libraries, and would be judged by that."""
+    inputs = np.arange(40, dtype=np.float64).reshape(20, 2) % 7
+    labels = np.arange(20, dtype=np.int64) % 2
+    for family in REGRESSORS:
+        kind = kind_of(task, family)
+        smallest = {name: 1 for name in ("rounds", "trees") if name in kind.parameter_names()}
+        model = make(task, family, kind.example_params() | smallest)
+        if isinstance(model, Classifier):
+            model.fit(inputs, labels, classes=2)
+        else:
+            model.fit(inputs, labels.astype(np.float64))
