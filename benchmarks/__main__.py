@@ -13,6 +13,7 @@ BENCHMARKS = {
     "bizitobs": "benchmarks.bizitobs",
     "emissions": "benchmarks.emissions",
     "etth1": "benchmarks.etth1",
+    "experiments": "benchmarks.experiments",
     "false_alarms": "benchmarks.false_alarms",
     "gas_turbine": "benchmarks.gas_turbine",
     "intervals": "benchmarks.intervals",
@@ -29,6 +30,7 @@ BENCHMARKS = {
     "regret": "benchmarks.regret",
     "search_trials": "benchmarks.search_trials",
     "rollouts": "benchmarks.rollouts",
+    "serving_throughput": "benchmarks.serving.throughput",
     "victoria": "benchmarks.victoria",
 }
 

@@ -15,6 +15,8 @@ from cluster.errors import ConfigError
 Profile = Literal["development", "staging", "production"]
 Sensitivity = Literal["low", "medium", "high"]
 RateBackend = Literal["ray", "redis", "memory"]
+Ingress = Literal["auto", "haproxy", "python"]
+INGRESSES: tuple[Ingress, ...] = ("auto", "haproxy", "python")
 PROFILES: tuple[Profile, ...] = ("development", "staging", "production")
 SENSITIVITIES: tuple[Sensitivity, ...] = ("low", "medium", "high")
 CacheWhere = Literal["off", "memory", "redis"]
@@ -173,6 +175,10 @@ class Settings:
     """OpenTelemetry collector (OTLP over HTTP) that traces are sent to; none switches them off."""
     trace_ratio: float = field(metadata=_knob(_number(float, 0, 1, "a share"), _by_profile(1.0, 0.1, 0.01)))
     """Share of requests traced that come without a trace of their own."""
+    notify_url: str | None = field(
+        metadata=_knob(_text(r"https?://.+", "http(s)://host/path", optional=True), _always(None))
+    )
+    """Web hook that is told of rollouts, rollbacks and wishes for training; none tells only the log."""
     storage_url: str = field(
         metadata=_knob(
             _FOLDER_OR_URL,
@@ -205,6 +211,9 @@ class Settings:
     """Token that Ray asks every connection for (RAY_AUTH_MODE=token); made where there is none."""
     ray_tls_dir: Path | None = field(metadata=_knob(_path("a folder", optional=True), _always(None)))
     """Folder with tls.crt, tls.key and ca.crt: Ray's processes then talk by mutual TLS."""
+    http_ingress: Ingress = field(metadata=_knob(_choice(INGRESSES), _by_profile("python", "auto", "auto")))
+    """What takes connections of a Ray started here: `haproxy`, about five times as fast, `python`, Ray Serve's own,
+    or `auto`: HAProxy where `ray[haproxy]` is installed."""
     dashboard_port: int = field(metadata=_knob(_PORT, _always(8265)))
     """Port of the Ray dashboard; a free one is taken where it is in use."""
     tracking_port: int = field(metadata=_knob(_PORT, _always(5000)))

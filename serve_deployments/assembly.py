@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cluster.clock import MonotonicClock, SystemClock
 from cluster.monitoring.metrics import Metrics
@@ -20,6 +21,9 @@ from serve_deployments.loading import load_shelf
 from serve_deployments.resilience.net import SafetyNet, TellAll
 from serve_deployments.steps import CallStep, DoorStep
 from serve_deployments.tap import Observer
+
+if TYPE_CHECKING:
+    from serve_deployments.rollout.replica import ReplicaTraffic
 
 
 class Assembly:
@@ -41,7 +45,7 @@ class Assembly:
     """
 
     def __init__(self, spec: GraphSpec, metrics: Metrics, *, replica: str, tell_all: TellAll | None = None) -> None:
-        self._spec, self._metrics, self._tell_all = spec, metrics, tell_all
+        self._spec, self._metrics, self._tell_all, self._replica = spec, metrics, tell_all, replica
         self.guard = Guard(spec.guard, application=spec.application, replica=replica, clock=SystemClock())
         self.shelf = load_shelf(spec, warm=spec.placement == "fused")
         self.net = SafetyNet(
@@ -51,6 +55,24 @@ class Assembly:
             shelf=self.shelf,
             metrics=metrics,
             clock=MonotonicClock(),
+        )
+
+    @cached_property
+    def traffic(self) -> ReplicaTraffic | None:
+        """Rollouts and experiments; None where they are off."""
+        from serve_deployments.rollout.replica import ReplicaTraffic
+
+        spec = self._spec
+        if spec.traffic is None:
+            return None
+        return ReplicaTraffic(
+            spec.traffic,
+            application=spec.application,
+            replica=self._replica,
+            shelf=self.shelf,
+            clock=SystemClock(),
+            act=self.guard.act,
+            timeout_s=spec.limits.request_timeout_s,
         )
 
     @cached_property
@@ -72,7 +94,8 @@ class Assembly:
     def steps(self) -> Sequence[CallStep]:
         """Around the computation, the first outermost: access to the model, split, cache, fallback, breaker."""
         access: list[CallStep] = [ModelAccessStep(self._access)] if self._access else []
-        return [*self.guard.steps, *access, *self.net.steps]
+        split: list[CallStep] = [self.traffic.step] if self.traffic else []
+        return [*self.guard.steps, *access, *split, *self.net.steps]
 
     @property
     def observers(self) -> Sequence[Observer]:
@@ -82,4 +105,6 @@ class Assembly:
     @property
     def routes(self) -> Sequence[Routes]:
         """Add further rare routes."""
-        return [stream_routes(Streams(StreamLimits()), self._access), self.net.routes(self._tell_all)]
+        streams = stream_routes(Streams(StreamLimits()), self._access)
+        rollouts = [self.traffic.routes] if self.traffic else []
+        return [streams, self.net.routes(self._tell_all), *rollouts]

@@ -95,9 +95,11 @@ def stop(served: Served) -> None:
     from ray import serve
 
     from cluster.monitoring import metrics_actor
+    from serve_deployments.rollout import board_actor
 
     serve.delete(served.application)
     metrics_actor.remove(served.application)
+    board_actor.remove(served.application)
     if served.owns_serve and not serve.status().applications:
         serve.shutdown()
 

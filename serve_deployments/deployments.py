@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -252,10 +252,14 @@ async def _tell_all(application: str, reason: str, model: str | None) -> int:
 def _api(parts: Assembly, service: Service, reporter: Reporter) -> App:
     @asynccontextmanager
     async def beside(app: FastAPI) -> AsyncIterator[None]:
-        async with reporter.beside(app), parts.guard.beside(), parts.net.beside():
+        async with reporter.beside(app), parts.guard.beside(), parts.net.beside(), _linked(parts):
             yield
 
     return build_api(service, door=parts.door, more=parts.routes, lifespan=beside, echo_request_id=False)
+
+
+def _linked(parts: Assembly) -> AbstractAsyncContextManager[None]:
+    return parts.traffic.link.beside() if parts.traffic else nullcontext()
 
 
 def node_name(servable: Servable, index: int) -> str:

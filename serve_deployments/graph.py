@@ -17,6 +17,7 @@ from serve_deployments.guard_spec import GuardSpec
 from serve_deployments.node_cost import measure
 from serve_deployments.placement import Placement, PlacementPolicy
 from serve_deployments.resilience.safety_spec import SafetySpec
+from serve_deployments.rollout.traffic_spec import TrafficSpec
 from training.core.artifact import verify
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ class GraphSpec:
         What is kept of answers, and who answers when a model cannot.
     events_url
         Storage with past anomalies and what came of them; None knows none.
+    traffic
+        Rollouts and experiments; None lets the default version answer all.
     """
 
     application: str = "heliotrope"
@@ -136,6 +139,7 @@ class GraphSpec:
     guard: GuardSpec = field(default_factory=GuardSpec)
     safety: SafetySpec = field(default_factory=SafetySpec)
     events_url: str | None = None
+    traffic: TrafficSpec | None = None
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -184,6 +188,7 @@ class GraphSpec:
             guard=GuardSpec.from_settings(settings),
             safety=SafetySpec.from_settings(settings),
             events_url=settings.storage_url,
+            traffic=TrafficSpec.from_settings(settings),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -200,6 +205,7 @@ class GraphSpec:
                 "limits": Limits(**data["limits"]),
                 "scaling": Scaling(**data["scaling"]),
                 "guard": GuardSpec.from_json(data["guard"]),
+                "traffic": TrafficSpec.from_json(data["traffic"]),
                 "safety": SafetySpec.from_json(data["safety"]),
             }
         )

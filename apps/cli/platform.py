@@ -74,7 +74,7 @@ def status(as_json: bool = JsonOption) -> None:
 
 def health(endpoint: str | None = EndpointOption, as_json: bool = JsonOption) -> None:
     """Ask the API whether it lives and is ready; the exit code is 0 only for both."""
-    with _client(endpoint) as client:
+    with client_of(endpoint) as client:
         answers = {path: client.get(path).json() for path in ("/healthz", "/readyz")}
     if as_json:
         print_json(answers)
@@ -84,7 +84,7 @@ def health(endpoint: str | None = EndpointOption, as_json: bool = JsonOption) ->
 
 def metrics(endpoint: str | None = EndpointOption) -> None:
     """Print the API's metrics in Prometheus' text format."""
-    with _client(endpoint) as client:
+    with client_of(endpoint) as client:
         sys.stdout.write(client.get("/metrics").text)
 
 
@@ -102,7 +102,8 @@ def print_addresses(running: Running) -> None:
     )
 
 
-def _client(endpoint: str | None) -> Client:
+def client_of(endpoint: str | None) -> Client:
+    """Return a client of an endpoint, or of the platform that runs here."""
     settings = Settings.from_environment()
     if endpoint is None:
         endpoint = require_running(settings).endpoint
@@ -119,6 +120,6 @@ def _client(endpoint: str | None) -> Client:
 def _served(running: Running | None) -> list[dict[str, Any]]:
     if running is None or not running.endpoint:
         return []
-    with _client(running.endpoint) as client:
+    with client_of(running.endpoint) as client:
         models: list[dict[str, Any]] = client.get("/api/models").json()["models"]
     return models

@@ -94,6 +94,10 @@ class Calls:
         """Read a path."""
         return (yield from self._answered(Ask(method="GET", path=path)))
 
+    def post(self, path: str, json: Mapping[str, Any], *, repeatable: bool) -> Call[httpx.Response]:
+        """Send a body to a path."""
+        return (yield from self._answered(Ask(method="POST", path=path, json=json, repeatable=repeatable)))
+
     def models(self) -> Call[list[ServedInfo]]:
         """List what is served."""
         response = yield from self.get("/api/models")

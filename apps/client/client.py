@@ -74,6 +74,18 @@ class Client:
         """Return the response to a GET, or raise what its problem document says."""
         return self._run(self._calls.get(path))
 
+    def post(self, path: str, json: Mapping[str, Any], *, repeatable: bool = False) -> httpx.Response:
+        """Return the response to a POST, or raise what its problem document says.
+
+        Parameters
+        ----------
+        path, json
+            Where to, and the body.
+        repeatable
+            Whether a second time does no harm, so that it is tried again where the fault may pass.
+        """
+        return self._run(self._calls.post(path, json, repeatable=repeatable))
+
     def models(self) -> list[ServedInfo]:
         """Return what is served."""
         return self._run(self._calls.models())

@@ -86,7 +86,7 @@ class Units:
 
 
 class ExposureLog:
-    """The log in one file; one writer at a time.
+    """The log in one file; one call at a time, from any thread.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class ExposureLog:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._database = sqlite3.connect(path, timeout=BUSY_S)
+        self._database = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
         with self._writing() as database:
             # A crash of the machine may cost the newest lines, never the file: each is one observation of many.
             database.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {SCHEMA}")

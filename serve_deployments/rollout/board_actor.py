@@ -70,7 +70,10 @@ def actor_name(application: str) -> str:
 
 
 def get_or_create(application: str, log_file: str) -> Any:
-    """Return the handle of an application's board, which outlives who asks first."""
+    """Return the handle of an application's board, which outlives who asks first; its log is on that machine."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     return (
         ray.remote(BoardActor)
         .options(
@@ -82,6 +85,7 @@ def get_or_create(application: str, log_file: str) -> Any:
             max_restarts=-1,
             max_task_retries=0,
             enable_task_events=False,
+            scheduling_strategy=here,
         )
         .remote(log_file)
     )

@@ -10,13 +10,14 @@ from typing import Any
 
 from cluster.clock import Clock
 from cluster.errors import UnknownNameError, UserError
+from cluster.security.identity import ANYBODY
 from serve_deployments.experiments.exposure_log import Exposure
 from serve_deployments.handlers.shelf import Shelf
 from serve_deployments.rollout.split import Split
 from serve_deployments.rollout.tally import Side
 from serve_deployments.rollout.traffic import Traffic
 from serve_deployments.rollout.traits import difference_ratio, segments, series_of, traits
-from serve_deployments.steps import Answer, Call
+from serve_deployments.steps import PRIMARY, Answer, Call
 
 Next = Callable[[Call], Awaitable[Answer]]
 VERSION_HEADER, USER_HEADER = "x-model-version", "x-user-id"
@@ -46,8 +47,8 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether it is the version's fault."""
-        return self.error is not None
+        """Whether the version failed; an answer from a lower rung hides that from the user, not from us."""
+        return self.answer is None or self.answer.rung != PRIMARY
 
 
 class SplitStep:
@@ -207,8 +208,8 @@ def unit_of(split: Split, call: Call) -> str:
         case "series":
             return next((each.series_id for each in series_of(call.question)), call.visit.request_id)
         case "user":
-            given = call.visit.headers.get(USER_HEADER) or call.visit.identity.key_id
-            return given or call.visit.request_id
+            known = call.visit.identity.key_id if call.visit.identity is not ANYBODY else ""
+            return call.visit.headers.get(USER_HEADER) or known or call.visit.request_id
         case _:
             return call.visit.request_id
 
