@@ -141,7 +141,7 @@ def _tell(
     if as_json:
         print_json(facts)
         return
-    print_rows(found.rows(), title=f"Study {found.name}", empty="No trial finished.")
+    print_rows(found.short_rows(), title=f"Study {found.name}", empty="No trial finished.")
     if len(asked.goal.objectives) > 1:
         print_rows(found.front_rows(), title="Pareto front", empty="No trial keeps the bounds.")
     if explain:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -99,6 +99,11 @@ class Search:
             {"number": each.number, "model": each.model, **{name: each.metrics[name] for name in names}}
             for each in self.result.front()
         ]
+
+    def short_rows(self) -> list[dict[str, Any]]:
+        """Return the rows with what was searched alone, in three digits: for a table that people read."""
+        drawn = {each.number: each.draw for each in self.result.trials}
+        return [row | {"params": _short(json.loads(row["params"]), drawn[row["number"]])} for row in self.rows()]
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row a trial, for a table."""
@@ -215,6 +220,13 @@ def energy_model(settings: Settings) -> EnergyModel:
         cpu_power_w=settings.cpu_power_w,
         gpu_power_w=settings.gpu_power_w,
         carbon_intensity_g_per_kwh=settings.carbon_intensity_g_per_kwh,
+    )
+
+
+def _short(params: Mapping[str, Any], searched: Collection[str]) -> str:
+    shown = ((name, value) for name, value in params.items() if name in searched)
+    return ", ".join(
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in shown
     )
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from apps.cli.main import app
 from apps.cli.trial_screen import TrialScreen
 from apps.pipelines.recipe import default_recipe
-from apps.pipelines.search import Asked
+from apps.pipelines.search import Asked, Search
 from apps.pipelines.sweep import sweep_command, sweep_environment
 from cluster.errors import ConfigError, HeliotropeError, UnknownNameError
 from cluster.settings import Settings
@@ -22,7 +22,7 @@ from tuning.folds import FoldsSpec
 from tuning.goal import Goal
 from tuning.ledger import Open, Standing
 from tuning.proposer import Proposal
-from tuning.records import TrialRecord, TrialStatus
+from tuning.records import StudyResult, TrialRecord, TrialStatus
 from tuning.spent import Spent
 
 
@@ -121,3 +121,12 @@ def test_a_sweep_is_the_command_on_the_same_home(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("OTHER", "1")
     assert sweep_environment()["ML_CPU_POWER_W"] == "7"
     assert "OTHER" not in sweep_environment()
+
+
+def test_a_table_shows_what_was_searched_in_three_digits() -> None:
+    trial = TrialRecord(
+        number=0, model="lstm", params={"seed": 0, "rate": 0.0123456, "sizes": [8, 4]},
+        draw={"rate": 0.01, "sizes": 1}, status=TrialStatus.FINISHED, score=0.1,
+    )  # fmt: skip
+    found = Search(result=StudyResult(name="s", best=trial, trials=(trial,)))
+    assert found.short_rows()[0]["params"] == "rate=0.0123, sizes=[8, 4]"
