@@ -78,8 +78,12 @@ class MlflowTracker(Tracker):
             key: str = made.info.run_id
             for at in range(0, max(len(points), len(given), 1), BATCH):
                 self._client.log_batch(key, metrics=points[at : at + BATCH], params=given[at : at + BATCH])
-            for file in files:
-                self._client.log_artifact(key, str(file))
+            if files:  # straight to where the run keeps them: the client would read the run again for each
+                from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+                place = get_artifact_repository(made.info.artifact_uri)
+                for file in files:
+                    place.log_artifact(str(file))
             self._client.set_terminated(key, run.status.value.upper(), int(run.ended_at_s * 1000))
         return key
 

@@ -13,7 +13,7 @@ import pytest
 from cluster.errors import ConfigError, TransientError, UnknownNameError
 from cluster.registry.experiments import Point, RunStatus, Tracker, WholeRun
 from cluster.registry.mlflow_database import connect
-from cluster.registry.mlflow_tracker import open_tracker
+from cluster.registry.mlflow_tracker import MlflowTracker, open_tracker
 from cluster.settings import Settings
 
 
@@ -50,6 +50,11 @@ def test_a_run_says_everything_back(tracker: Tracker, experiment: str, tmp_path:
     assert tracker.curve(run, "mae") == ()
 
 
+def files_of(tracker: Tracker, run: str) -> list[str]:
+    assert isinstance(tracker, MlflowTracker)
+    return [each.path for each in tracker._client.list_artifacts(run)]
+
+
 def test_a_whole_run_is_recorded_as_its_parts_would_be(tracker: Tracker, experiment: str, tmp_path: Path) -> None:
     curve = [Point(step=step, value=1.0 / step) for step in range(1, 251)]
     whole = WholeRun(
@@ -64,6 +69,7 @@ def test_a_whole_run_is_recorded_as_its_parts_would_be(tracker: Tracker, experim
     )
     (tmp_path / "trial.json").write_text("{}")
     run = tracker.record(whole, [tmp_path / "trial.json"])
+    assert files_of(tracker, run) == ["trial.json"]
     (found,) = tracker.runs(experiment)
     assert (found.id, found.name, found.status) == (run, "trial 1", RunStatus.KILLED)
     assert (found.started_at_s, found.duration_s) == (1_700_000_000.0, 60.0)
