@@ -213,7 +213,10 @@ class SpreadIngress:
             spec, metrics, replica=reporter.source, tell_all=partial(_tell_all, spec.application)
         )
         self._shelf, self._executor = parts.shelf, _threads(spec)
-        calls = {key: [member_call(handle) for handle in handles] for key, handles in members.items()}
+        calls = {
+            key: [parts.guard.traced(handle.deployment_name, member_call(handle)) for handle in handles]
+            for key, handles in members.items()
+        }
         service = Service(
             shelf=self._shelf,
             pipeline=SpreadPipeline(calls, self._executor),

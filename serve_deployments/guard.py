@@ -9,6 +9,7 @@ from typing import Any
 
 from cluster.clock import Clock
 from cluster.monitoring.request_log import RequestLines
+from cluster.monitoring.tracing import Tracing
 from cluster.security.audit_chain import Signer
 from cluster.security.audit_folder import AuditFolder
 from cluster.security.audit_log import AuditLog
@@ -17,7 +18,9 @@ from cluster.security.quota import Bucket, Quota
 from cluster.security.rate_limit import Office, OfficeFailure, RateLimit, local_office
 from serve_deployments.guard_spec import GuardSpec
 from serve_deployments.guard_steps import NoteModelStep, RateStep, RecordStep
+from serve_deployments.pipelines import MemberCall
 from serve_deployments.steps import CallStep, DoorStep
+from serve_deployments.trace_steps import TraceModelStep, TraceStep, traced
 
 
 class Guard:
@@ -44,12 +47,15 @@ class Guard:
         self._spec, self._application, self._clock = spec, application, clock
         self.audit = self._audit_log(replica)
         self._limit = self._rate_limit(spec.quota) if spec.quota else None
+        url, ratio = spec.trace_url, spec.trace_ratio
+        self._tracing = Tracing.open(url, ratio=ratio, service=application) if url else None
 
     @property
     def outside(self) -> list[DoorStep]:
         """Steps before access is checked."""
         lines = RequestLines() if self._spec.log_format == "json" else None
-        return [RecordStep(self._clock, audit=self.audit, lines=lines)] if self.audit or lines else []
+        record = [RecordStep(self._clock, audit=self.audit, lines=lines)] if self.audit or lines else []
+        return [*record, *([TraceStep(self._tracing)] if self._tracing else [])]
 
     @property
     def inside(self) -> list[DoorStep]:
@@ -59,7 +65,12 @@ class Guard:
     @property
     def steps(self) -> list[CallStep]:
         """Steps around the computation."""
-        return [NoteModelStep()] if self.outside else []
+        note = [NoteModelStep()] if self.outside else []
+        return [*note, *([TraceModelStep(self._tracing)] if self._tracing else [])]
+
+    def traced(self, name: str, call: MemberCall) -> MemberCall:
+        """Return the call of a member, with a span where there are traces."""
+        return traced(self._tracing, name, call) if self._tracing else call
 
     def act(self, actor: str, action: str, target: str, details: Mapping[str, Any]) -> None:
         """Put an administrative act on record before it is done; without an audit log there is no record."""
@@ -68,15 +79,16 @@ class Guard:
 
     @asynccontextmanager
     async def beside(self) -> AsyncIterator[None]:
-        """Write the audit log while the block runs."""
-        if self.audit is None:
-            yield
-            return
-        self.audit.start()
+        """Write the audit log and send traces while the block runs."""
+        if self.audit:
+            self.audit.start()
         try:
             yield
         finally:
-            self.audit.close()
+            if self.audit:
+                self.audit.close()
+            if self._tracing:
+                self._tracing.close()
 
     def _audit_log(self, replica: str) -> AuditLog | None:
         spec = self._spec

@@ -34,6 +34,8 @@ class RequestFacts:
         Its template.
     model, version
         Who answers; empty until that is decided.
+    trace_id
+        Of its trace; empty without one.
     begun_s
         Of `time.perf_counter`.
     """
@@ -43,6 +45,7 @@ class RequestFacts:
     route: str = ""
     model: str = ""
     version: str = ""
+    trace_id: str = ""
     begun_s: float = 0.0
 
     def shown(self) -> dict[str, Any]:
@@ -50,6 +53,8 @@ class RequestFacts:
         told: dict[str, Any] = {"request_id": self.request_id, "key": self.key_id, "route": self.route}
         if self.model:
             told |= {"model": self.model, "version": self.version}
+        if self.trace_id:
+            told["trace_id"] = self.trace_id
         if self.begun_s:
             told["duration_ms"] = round((time.perf_counter() - self.begun_s) * 1e3, 3)
         return told
