@@ -27,8 +27,8 @@ from training.core.schema import Schema
 from training.core.validation import ID, TIME
 from training.core.windows import Floats, Windows
 
-PROBE_ROWS = 2_000
-"""A window of some weeks: what one pass costs is told by windows like those that are sent."""
+PROBE_ROWS = 200
+"""At least: a window whose rows have scores, and a threshold something to judge."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ ITSELF = 1e-6
 """Share of a piece's length below which a neighbour is the piece itself: products of matrices round as much."""
 FLAT = 1e-12
 """Spread of a piece, as a share of the column's, below which it stands still."""
+MOST_STARTS = 8
+"""Pieces like the first one that are tried: a series may stand still for long."""
 TREE_WIDTH = 15
 """Numbers in a piece up to which a tree finds neighbours faster than a product of matrices."""
 
@@ -85,8 +87,10 @@ class LocalOutlierFactor(Subsequences):
     def judge_pieces(self, state: State, pieces: Floats) -> Floats:
         """Return (P,) the mean density of the neighbours over the piece's own; of all that are kept it is known."""
         kept, normal = np.asarray(state["kept"]), self._normal(pieces)
-        if np.array_equal(kept, normal):
-            return np.asarray(state["factor"])
+        place = _place(kept, normal)
+        if place is not None:
+            known: Floats = np.asarray(state["factor"])[place]
+            return known
         distances, near = self._near(kept, normal)
         own = _density(distances, np.asarray(state["reach"])[near])
         factor: Floats = np.asarray(state["density"])[near].mean(axis=1) / own
@@ -111,6 +115,13 @@ class LocalOutlierFactor(Subsequences):
         first = (distances[:, 0] <= ITSELF * (1.0 + lengths)).astype(np.intp)
         chosen = first[:, None] + np.arange(count)
         return np.take_along_axis(distances, chosen, 1), np.take_along_axis(near, chosen, 1)
+
+
+def _place(kept: Floats, pieces: Floats) -> slice | None:
+    """Return where pieces stand among the kept ones, one after another as they are; None where they do not."""
+    starts = np.flatnonzero((kept[: len(kept) - len(pieces) + 1] == pieces[0]).all(axis=1))
+    places = (slice(start, start + len(pieces)) for start in starts[:MOST_STARTS].tolist())
+    return next((place for place in places if np.array_equal(kept[place], pieces)), None)
 
 
 def _density(distances: Floats, reach: Floats) -> Floats:
