@@ -21,6 +21,7 @@ from apps.running import Running, require_running
 from cluster.errors import HeliotropeError, PermanentError, TransientError
 from cluster.jobs import Jobs
 from cluster.lifecycle import Cluster
+from cluster.ports import LOOPBACK, free_port
 from cluster.registry.registry import Registry
 from cluster.registry.ui import TrackingUi
 from cluster.settings import Settings
@@ -28,6 +29,7 @@ from cluster.state.desired import DesiredState, Want
 from cluster.state.machine import Machine
 from cluster.state.runs import RunLedger
 from cluster.state.schedules import Schedules
+from cluster.tls_front import TlsFront
 from serve_deployments.graph import GraphSpec
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class Platform:
         self.cluster = cluster
         self.running = running
         self._served: Served | None = None
+        self._front: TlsFront | None = None
 
     @classmethod
     @contextmanager
@@ -181,6 +184,9 @@ class Platform:
         """Take down what this process serves."""
         from serve_deployments.deploy import stop
 
+        if self._front:
+            self._front.close()
+            self._front = None
         if self._served:
             # A Ray of our own takes Serve with it.
             stop(replace(self._served, owns_serve=self._served.owns_serve and not self.cluster.owned))
@@ -189,8 +195,25 @@ class Platform:
     def _deploy(self, spec: GraphSpec) -> None:
         from serve_deployments.deploy import serve_graph
 
-        self._served = serve_graph(spec, self.settings)
-        self._tell(endpoint=self._served.url)
+        self._served = serve_graph(spec, self._inside())
+        self._tell(endpoint=self._encrypted(self._served.url))
+
+    def _inside(self) -> Settings:
+        """Return where the graph listens: behind HTTPS, only to this machine."""
+        return self.settings if self.settings.tls_dir is None else replace(self.settings, http_host=LOOPBACK)
+
+    def _encrypted(self, url: str) -> str:
+        """Return where the graph is reached, by HTTPS where there is a certificate."""
+        if self.settings.tls_dir is None:
+            return url
+        self._front = self._front or TlsFront(
+            self.settings.tls_dir,
+            target=url.removeprefix("http://"),
+            host=self.settings.http_host,
+            port=self.settings.https_port or free_port(),
+            timeout_s=2 * self.settings.request_timeout_s,
+        )
+        return self._front.url
 
     def _tell(self, **news: Any) -> None:
         """Tell the other commands."""

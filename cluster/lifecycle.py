@@ -17,6 +17,7 @@ from typing import IO, Any, Self, cast
 
 from cluster.errors import ConfigError, TransientError
 from cluster.ports import LOOPBACK, answers, free_port
+from cluster.security.ray_environment import ray_variables
 from cluster.settings import Settings
 
 START_TIMEOUT_S = 180.0
@@ -31,7 +32,7 @@ DEFAULTS = {
     # the same fit took 28 s with and 13 s without.
     "OMP_WAIT_POLICY": "PASSIVE",
     # Said explicitly, since Ray's own default differs between ways to start and between versions. A Ray started
-    # here listens on the loopback device only; set RAY_AUTH_MODE=token where that is not enough.
+    # here listens on the loopback device only; set ML_RAY_TOKEN_FILE where that is not enough.
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -123,15 +124,11 @@ class Cluster:
         TransientError
             Nothing answers at the address, or Ray did not start.
         """
-        import ray
-
-        if ray.is_initialized():
-            raise ConfigError(
-                "this process is connected to a Ray already: got a second open, expected a close before"
-            )
         self = cls(namespace)
         try:
+            self._environment.put(_read_at_import(ray_variables(settings)))
             self._environment.fill(DEFAULTS)
+            _refuse_second()
             if settings.ray_address is None:
                 self._start(num_cpus, settings.dashboard_port if dashboard else None)
             else:
@@ -239,6 +236,24 @@ class Cluster:
         self.address = context.address_info["address"]
         url = context.dashboard_url
         self.dashboard_url = f"http://{url}" if url else None
+
+
+def _read_at_import(variables: dict[str, str]) -> dict[str, str]:
+    """Return them; raise ConfigError where Ray has been imported without them."""
+    late = [name for name, value in variables.items() if "ray" in sys.modules and os.environ.get(name) != value]
+    if late:
+        raise ConfigError(
+            f"Ray reads {', '.join(late)} when it is imported, and it has been: open the cluster before the first "
+            "`import ray`, or set these variables in the environment of the process"
+        )
+    return variables
+
+
+def _refuse_second() -> None:
+    import ray
+
+    if ray.is_initialized():
+        raise ConfigError("this process is connected to a Ray already: got a second open, expected a close before")
 
 
 class _Environment:

@@ -17,13 +17,22 @@ from typing import Any
 
 import httpx
 import pytest
+import ray
 
+from apps.client.client import Client
 from cluster.lifecycle import Cluster
+from cluster.security.api_key import ApiKey
+from cluster.security.audit_chain import Signer
+from cluster.security.audit_check import check_folder
+from cluster.security.audit_read import records
 from cluster.security.key_file import KeyFile
+from cluster.security.leases import chunk_of
+from cluster.security.quota import Quota
 from cluster.security.roles import Role
 from cluster.settings import Settings
 from serve_deployments.deploy import Served, serve_graph, stop
 from serve_deployments.graph import GraphSpec, ServedModel
+from serve_deployments.guard_spec import GuardSpec
 from serve_deployments.placement import Placement
 from serve_deployments.question_routes import FORECAST_PATH
 from serve_deployments.schemas import ForecastResponse, Problem
@@ -219,28 +228,56 @@ def test_an_update_loses_no_request(ray_cluster: Cluster, spec: GraphSpec, good_
         assert [model["version"] for model in listed] == ["2.0.0"]
 
 
-def test_keys_and_overload(
+def test_a_guarded_graph_under_overload(
     ray_cluster: Cluster, spec: GraphSpec, good_request: dict[str, Any], tmp_path: Path, hourly: Panel
 ) -> None:
-    keys = tmp_path / "keys.json"
-    key = KeyFile(keys).change(lambda book: book.create("test", Role.PREDICTOR, now_s=0)).text
+    keys, guard = tmp_path / "keys.json", _guard(tmp_path)
+    key = KeyFile(keys).change(lambda book: book.create("test", Role.PREDICTOR, now_s=0))
     tight = replace(spec.limits, max_concurrent_requests=1, max_queued_requests=1, max_body_bytes=8_000_000)
-    guarded = replace(spec, limits=tight, keys_file=str(keys), key_required=True, roles_checked=True)
+    guarded = replace(spec, limits=tight, keys_file=str(keys), key_required=True, roles_checked=True, guard=guard)
     with serving(guarded) as served:
         refused = httpx.post(served.url + FORECAST_PATH, json=good_request)
         assert (refused.status_code, refused.headers["content-type"]) == (401, "application/problem+json")
-        headers = {"Authorization": f"Bearer {key}"}
+        headers = {"Authorization": f"Bearer {key.text}"}
         heavy = _heavy(good_request, hourly)
         answers = many(served.url, 12, content=heavy, headers={**headers, "content-type": "application/json"})
         seen = {answer.status_code for answer in answers}
         assert seen == {200, 503}, seen
         for answer in answers:
+            assert int(answer.headers["ratelimit-remaining"]) < 40
             if answer.status_code == 503:
                 assert int(answer.headers["retry-after"]) >= 1
                 assert Problem.model_validate_json(answer.content).type.endswith("overloaded")
-        assert httpx.post(served.url + FORECAST_PATH, json=good_request, headers=headers).status_code == 200
-        text = httpx.get(served.url + "/metrics", headers=headers).text
-        assert 'ml_requests_rejected_total{reason="overloaded"}' in text
+        with Client(served.url, api_key=key.text) as client:
+            assert client.forecast("nox", good_request["series"]).model == "nox"
+            assert 'ml_requests_rejected_total{reason="overloaded"}' in client.get("/metrics").text
+        statuses = [answer.status_code for answer in many(served.url, 60, headers=headers, content=b"{}")]
+        assert statuses.count(429) >= 60 - 40 - chunk_of(QUOTA) - 10, statuses
+    _check_records(tmp_path, key)
+
+
+QUOTA = Quota(per_minute=60, burst=40)
+
+
+def _guard(folder: Path) -> GuardSpec:
+    return GuardSpec(
+        quota=QUOTA, audit_dir=str(folder / "audit"), audit_key_file=str(folder / "audit.key"), log_format="json"
+    )
+
+
+def _check_records(folder: Path, key: ApiKey) -> None:
+    """What the replicas wrote down is whole, complete, and holds no secret; nor does any log of the session."""
+    report = check_folder(folder / "audit", Signer.from_file(folder / "audit.key"))
+    assert report.whole, report.findings
+    told = [each for each in records(folder / "audit") if each["route"] == FORECAST_PATH]
+    assert len(told) == 1 + 12 + 1 + 60
+    assert {each["status"] for each in told} >= {200, 401, 422, 429, 503}
+    assert {each["key"] for each in told} == {"unknown", key.key_id}
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    logs = [path.read_text(errors="replace") for path in session.joinpath("logs").rglob("*") if path.is_file()]
+    texts = [*logs, *(path.read_text() for path in folder.joinpath("audit").rglob("*.jsonl"))]
+    assert any(f'"key":"{key.key_id}"' in log and '"model":"nox"' in log for log in logs)
+    assert not any(key.text[-43:] in text for text in texts)
 
 
 def _heavy(good: dict[str, Any], hourly: Panel) -> bytes:

