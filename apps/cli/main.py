@@ -14,8 +14,8 @@ from apps.cli import (
     automl,
     batch,
     certificates,
+    comparisons,
     demo,
-    experiments,
     jobs,
     keys,
     models,
@@ -23,6 +23,7 @@ from apps.cli import (
     platform,
     predict,
     prepare,
+    rollouts,
     selection,
     studies,
     training,
@@ -52,11 +53,15 @@ app.command()(ask.explain)
 app.command()(platform.status)
 app.command()(platform.health)
 app.command()(platform.metrics)
+app.command()(rollouts.deploy)
+app.command()(rollouts.promote)
+app.command()(rollouts.rollback)
+app.add_typer(rollouts.app, name="deployments")
 app.add_typer(operations.app, name="operations")
 app.add_typer(anomalies.app, name="anomalies")
 app.add_typer(batch.app, name="batch")
 app.add_typer(models.app, name="models")
-app.add_typer(experiments.app, name="experiments")
+app.add_typer(comparisons.app, name="experiments")
 app.add_typer(studies.app, name="studies")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")

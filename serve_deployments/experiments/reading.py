@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from serve_deployments.experiments.analysis import Comparison, MetricSpec, compare, estimates, outcomes
-from serve_deployments.experiments.bandit import WeightedArms, thompson_shares
+from serve_deployments.experiments.bandit import FLOOR, WeightedArms, thompson_shares
 from serve_deployments.experiments.experiment import Experiment, ExperimentSpec, Reading
 from serve_deployments.experiments.exposure_log import ExposureLog, Units
 
@@ -55,4 +55,5 @@ def _next_shares(arms: WeightedArms, metric: MetricSpec, *, seed: int) -> dict[s
     """Return Thompson's shares, by the means that are honest under changing shares."""
     sign = 1.0 if metric.higher_is_better else -1.0
     found = {arm: arms.estimate(arm) for arm in arms.arms}
-    return thompson_shares({arm: replace(each, value=sign * each.value) for arm, each in found.items()}, seed=seed)
+    signed = {arm: replace(each, value=sign * each.value) for arm, each in found.items()}
+    return thompson_shares(signed, seed=seed, floor=min(FLOOR, 0.5 / len(signed)))

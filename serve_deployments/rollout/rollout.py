@@ -149,8 +149,7 @@ class Rollout:
         waited = [each for each in self.effects if each["id"] == effect]
         self.effects = [each for each in self.effects if each["id"] != effect]
         if waited and waited[0]["kind"] == "serve_both" and self.state == "preparing":
-            self._enter("running", now_s, "started")
-            self._route(self._stages[0])
+            self._enter("running", now_s, "started", route=self._stages[0])
         return bool(waited)
 
     # What is observed
@@ -227,14 +226,12 @@ class Rollout:
         self._note(now_s, "advanced", why=f"weight {decision.weight:g}")
 
     def _promote(self, now_s: float, *, why: str, by: str = "") -> None:
-        self._route(Stage(weight=1.0))
-        self._enter("promoted", now_s, "promoted", by=by, why=why)
+        self._enter("promoted", now_s, "promoted", by=by, why=why, route=Stage(weight=1.0))
         self._ask("promote", by=by or self.spec.by, reason=why)
         self._ask("serve_new")
 
     def _fall_back(self, now_s: float, *, why: str, by: str = "") -> None:
-        self._route(Stage(weight=0.0))
-        self._enter("verifying", now_s, "rolling back", by=by, why=why)
+        self._enter("verifying", now_s, "rolling back", by=by, why=why, route=Stage(weight=0.0))
         self._ask("mark_unstable", reason=why)
 
     def _verify(self, window: Tree, faults: tuple[str, ...], now_s: float) -> None:
@@ -294,8 +291,12 @@ class Rollout:
         new = 1.0 if self.state == "promoted" else 0.0
         return {self.spec.new: new, self.spec.old: 1.0 - new}
 
-    def _enter(self, state: State, now_s: float, what: str, *, by: str = "", why: str = "") -> None:
+    def _enter(
+        self, state: State, now_s: float, what: str, *, by: str = "", why: str = "", route: Stage | None = None
+    ) -> None:
         self.state, self.changed_s, self.stage_since_s, self.waiting_for = state, now_s, now_s, ""
+        if route is not None:
+            self._route(route)
         self._note(now_s, what, by=by, why=why)
         self._ask("notify", event=what, reason=why)
 
