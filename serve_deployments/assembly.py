@@ -12,8 +12,10 @@ from cluster.monitoring.metrics import Metrics
 from cluster.security.access import Access
 from cluster.security.key_file import KeyFile
 from cluster.security.key_ring import KeyRing
+from cluster.storage.files import Storage
 from serve_deployments.access_step import AccessStep, ModelAccessStep
 from serve_deployments.anomalies.connection import StreamLimits, Streams, stream_routes
+from serve_deployments.anomalies.feedback_route import feedback_routes
 from serve_deployments.graph import GraphSpec
 from serve_deployments.guard import Guard
 from serve_deployments.ingress import Routes
@@ -46,7 +48,9 @@ class Assembly:
 
     def __init__(self, spec: GraphSpec, metrics: Metrics, *, replica: str, tell_all: TellAll | None = None) -> None:
         self._spec, self._metrics, self._tell_all, self._replica = spec, metrics, tell_all, replica
-        self.guard = Guard(spec.guard, application=spec.application, replica=replica, clock=SystemClock())
+        self.guard = Guard(
+            spec.guard, application=spec.application, replica=replica, clock=SystemClock(), metrics=metrics
+        )
         self.shelf = load_shelf(spec, warm=spec.placement == "fused")
         self.net = SafetyNet(
             spec.safety,
@@ -106,5 +110,7 @@ class Assembly:
     def routes(self) -> Sequence[Routes]:
         """Add further rare routes."""
         streams = stream_routes(Streams(StreamLimits()), self._access)
+        events = self._spec.events_url
+        feedback = [feedback_routes(Storage(events), SystemClock())] if events else []
         rollouts = [self.traffic.routes] if self.traffic else []
-        return [streams, self.net.routes(self._tell_all), *rollouts]
+        return [streams, *feedback, self.net.routes(self._tell_all), *rollouts]

@@ -77,11 +77,12 @@ class FusedPipeline(Pipeline):
 
     def add(self, servable: Servable) -> None:
         """Warm a version up and take it in."""
-        inline = measure(servable).total_s <= INLINE_MOST_S
+        inline = measure(servable).total_s <= INLINE_MOST_S and servable.even
         self._batchers[servable.key] = Batcher(
             partial(compute_each, servable),
-            None if inline else self._executor,
+            self._executor,
             BatchPolicy(target_s=self._batching.target_s, max_size=self._batching.max_rows),
+            inline=inline,
             max_waiting=self._batching.max_waiting,
             rows=servable.weight,
             alike=servable.alike,

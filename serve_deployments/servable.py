@@ -7,6 +7,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
+
+from cluster.errors import UserError
 
 
 class Servable(ABC):
@@ -30,9 +33,12 @@ class Servable(ABC):
         As registered.
     metrics
         As measured before registration.
+    even
+        Every job takes about as long as the probe; those of uneven kinds never run on the event loop.
     """
 
     kind: ClassVar[str]
+    even: ClassVar[bool] = True
     result_type: ClassVar[type | None] = None
     name: str
     version: str
@@ -87,6 +93,10 @@ class Servable(ABC):
     @abstractmethod
     def plain(self, result: Any) -> dict[str, Any]:
         """Return a result's fields of the answer, as orjson writes them."""
+
+    def table(self, result: Any) -> pa.Table:  # noqa: ARG002 - of kinds without tables
+        """Return a result as an Arrow table; raise UserError where this kind answers in JSON alone."""
+        raise UserError(f"'{self.name}' answers in JSON alone: ask with 'Accept: application/json'")
 
     @abstractmethod
     def probe(self) -> Any:

@@ -83,6 +83,7 @@ class AlarmServable(Servable):
     """
 
     kind: ClassVar[str] = "anomalies"
+    even: ClassVar[bool] = False
     name: str
     version: str
     metrics: Mapping[str, float]
