@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.clock import Clock
+from cluster.monitoring.metrics import Metrics
 from cluster.monitoring.request_log import RequestLines
 from cluster.monitoring.tracing import Tracing
 from cluster.security.audit_chain import Signer
@@ -36,6 +37,8 @@ class Guard:
         Name of the writer in the audit log; no other process may have it.
     clock
         For limits and records.
+    metrics
+        Counts what could not be recorded, or asked.
 
     Raises
     ------
@@ -43,8 +46,8 @@ class Guard:
         The audit key cannot be read, or a library is missing.
     """
 
-    def __init__(self, spec: GuardSpec, *, application: str, replica: str, clock: Clock) -> None:
-        self._spec, self._application, self._clock = spec, application, clock
+    def __init__(self, spec: GuardSpec, *, application: str, replica: str, clock: Clock, metrics: Metrics) -> None:
+        self._spec, self._application, self._clock, self._metrics = spec, application, clock, metrics
         self.audit = self._audit_log(replica)
         self._limit = self._rate_limit(spec.quota) if spec.quota else None
         url, ratio = spec.trace_url, spec.trace_ratio
@@ -100,13 +103,14 @@ class Guard:
             clock=self._clock,
             retention_days=spec.audit_retention_days,
         )
-        return AuditLog(folder, replica, self._clock)
+        return AuditLog(folder, replica, self._clock, on_drop=self._metrics.unrecorded)
 
     def _rate_limit(self, quota: Quota) -> RateLimit:
         alone = self._spec.rate_backend == "memory"
         leases = Leases(quota, self._clock, chunk=1 if alone else chunk_of(quota))
         failure = OfficeFailure(admit=self._spec.admit_on_failure)
-        return RateLimit(leases, self._office(quota), self._clock, failure=failure)
+        office, unknown = self._office(quota), self._metrics.rate_unknown
+        return RateLimit(leases, office, self._clock, failure=failure, on_failure=unknown)
 
     def _office(self, quota: Quota) -> Office:
         if self._spec.rate_backend == "ray":

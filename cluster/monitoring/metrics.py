@@ -15,6 +15,8 @@ REQUESTS = "ml_requests_total"
 REQUESTS_REJECTED = "ml_requests_rejected_total"
 BATCHES_RELEASED = "ml_batches_released_total"
 ANSWERS_UNWATCHED = "ml_answers_unwatched_total"
+AUDIT_DROPPED = "ml_audit_records_dropped_total"
+RATE_UNKNOWN = "ml_rate_limit_failures_total"
 SERIES_DROPPED = "ml_metric_series_dropped_total"
 
 MODEL_LABELS = ("model_name", "model_version")
@@ -91,6 +93,12 @@ class Metrics:
         self._unwatched = Counter(
             ANSWERS_UNWATCHED, "Answers that came faster than observers watch", registry=self.registry
         )
+        self._unrecorded = Counter(
+            AUDIT_DROPPED, "Requests that the audit log had no room for", registry=self.registry
+        )
+        self._rate_unknown = Counter(
+            RATE_UNKNOWN, "Questions to the shared rate limits without an answer", registry=self.registry
+        )
 
     def predicted(self, model: str, version: str, *, duration_s: float, batch_requests: int) -> None:
         """Count one answered forecast request."""
@@ -122,6 +130,14 @@ class Metrics:
     def unwatched(self, answers: int) -> None:
         """Count answers that no observer saw."""
         self._unwatched.inc(answers)
+
+    def unrecorded(self) -> None:
+        """Count a request that the audit log had no room for."""
+        self._unrecorded.inc()
+
+    def rate_unknown(self) -> None:
+        """Count a question to the shared rate limits that had no answer."""
+        self._rate_unknown.inc()
 
     def predictions(self, model: str, version: str) -> int:
         """Return how many forecasts of a version this process has answered."""

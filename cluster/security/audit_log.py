@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,10 +95,20 @@ class AuditLog:
         For the day, and the time of acts.
     most_waiting
         Records in the queue.
+    on_drop
+        Called for each request that is not recorded.
     """
 
-    def __init__(self, folder: AuditFolder, writer: str, clock: Clock, *, most_waiting: int = 10_000) -> None:
-        self.dropped = 0
+    def __init__(
+        self,
+        folder: AuditFolder,
+        writer: str,
+        clock: Clock,
+        *,
+        most_waiting: int = 10_000,
+        on_drop: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.dropped, self._on_drop = 0, on_drop
         self._folder, self._writer, self._clock, self._most = folder, writer, clock, most_waiting
         self._waiting: deque[AuditedRequest] = deque()
         self._acts: deque[tuple[dict[str, Any], Future[None]]] = deque()
@@ -113,6 +123,7 @@ class AuditLog:
             self._waiting.append(request)
         else:
             self.dropped += 1
+            self._on_drop()
 
     def act(self, actor: str, action: str, target: str, details: Mapping[str, Any] | None = None) -> None:
         """Record an administrative act, and return once that is on disk.

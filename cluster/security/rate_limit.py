@@ -50,13 +50,21 @@ class RateLimit:
         For the pause after a failure.
     failure
         What happens while the office does not answer.
+    on_failure
+        Called each time it did not.
     """
 
     def __init__(
-        self, leases: Leases, office: Office, clock: Clock, *, failure: OfficeFailure | None = None
+        self,
+        leases: Leases,
+        office: Office,
+        clock: Clock,
+        *,
+        failure: OfficeFailure | None = None,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self.quota: Quota = leases.quota
-        self.failures = 0
+        self._on_failure = on_failure
         self._leases, self._office, self._clock = leases, office, clock
         self._failure = failure or OfficeFailure()
         self._own = Bucket(self.quota, clock)
@@ -100,7 +108,7 @@ class RateLimit:
             async with asyncio.timeout(self._failure.timeout_s):
                 lease = await self._office(caller, max(1, self._leases.wanted(caller)))
         except (TimeoutError, HeliotropeError, OSError) as error:
-            self.failures += 1
+            self._on_failure()
             self._paused_until_s = self._clock.now_s() + self._failure.pause_s
             logger.warning("the rate limits of all replicas cannot be asked: %s %s", type(error).__name__, error)
             return None

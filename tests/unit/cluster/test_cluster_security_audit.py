@@ -272,10 +272,11 @@ def test_a_file_deleted_under_its_writer_is_taken_up_again_and_told(
 
 
 def test_a_full_queue_drops_requests_and_says_how_many(folder: AuditFolder, clock: ManualClock) -> None:
-    with AuditLog(folder, "replica-1", clock, most_waiting=3) as log:
+    told: list[int] = []
+    with AuditLog(folder, "replica-1", clock, most_waiting=3, on_drop=lambda: told.append(1)) as log:
         for number in range(10):
             log.request(request(number))
-        assert log.dropped == 7
+        assert log.dropped == len(told) == 7
         log.drain()
         log.request(request(10))
     report = check(folder)

@@ -13,6 +13,7 @@ from httpx import Response
 
 from cluster.clock import ManualClock
 from cluster.errors import ConfigError
+from cluster.monitoring.metrics import Metrics
 from cluster.security.access import Access
 from cluster.security.audit_chain import Signer
 from cluster.security.audit_check import check_folder
@@ -51,7 +52,9 @@ class House:
         self.key = self.file.change(
             lambda book: book.create("app", Role.PREDICTOR, now_s=NOW_S, scope=scope, lasts_s=3600)
         )
-        self.guard = Guard(self.spec, application="test", replica="replica-1", clock=self.clock)
+        self.guard = Guard(
+            self.spec, application="test", replica="replica-1", clock=self.clock, metrics=service.metrics
+        )
         access = Access(keys=KeyRing(self.file, self.clock), required=True, roles=True)
         service._steps = chain([*self.guard.steps, ModelAccessStep(access)], service._compute)
         door = [*self.guard.outside, AccessStep(access), *self.guard.inside]
@@ -195,7 +198,7 @@ def test_a_key_for_something_else_is_forbidden(
 
 
 def test_a_guard_that_is_off_is_in_no_list() -> None:
-    guard = Guard(GuardSpec(), application="test", replica="r", clock=ManualClock())
+    guard = Guard(GuardSpec(), application="test", replica="r", clock=ManualClock(), metrics=Metrics())
     assert (guard.outside, guard.inside, guard.steps, guard.audit) == ([], [], [], None)
 
 

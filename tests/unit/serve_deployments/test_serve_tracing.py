@@ -115,9 +115,10 @@ def test_without_traces_nothing_of_them_is_imported() -> None:
     probe = (
         "import sys\n"
         "from cluster.clock import SystemClock\n"
+        "from cluster.monitoring.metrics import Metrics\n"
         "from serve_deployments.guard import Guard\n"
         "from serve_deployments.guard_spec import GuardSpec\n"
-        "guard = Guard(GuardSpec(), application='a', replica='r', clock=SystemClock())\n"
+        "guard = Guard(GuardSpec(), application='a', replica='r', clock=SystemClock(), metrics=Metrics())\n"
         "assert guard.traced('m', None) is None and not guard.steps\n"
         "print([name for name in sys.modules if name.startswith('opentelemetry.sdk')])\n"
     )
