@@ -1,8 +1,8 @@
 """Server-side time of a repeated question: from the ASGI call to the last byte sent.
 
 The body is parsed and the answer written each time. The model is a ridge and trees on the bundled gas turbine (30
-rows of 11 columns, 24 steps ahead); cache and fallback stand around it as in a replica. Each question to be computed
-is another; the repeated one is always the same.
+rows of 11 columns, 24 steps ahead); cache and fallback stand around it as in a replica. Each question to be
+computed is another; the repeated one is always the same.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,18 +81,28 @@ class Outlook:
 
 
 class Arrivals:
-    """Many replicas' counters as one that never falls, whoever restarts."""
+    """Many replicas' counters as one that never falls, whoever comes, goes, or is not heard for a while.
 
-    def __init__(self) -> None:
-        self._last: dict[str, float] = {}
+    Parameters
+    ----------
+    max_replicas
+        Replicas remembered; the ones not heard of for longest are forgotten. Names are never used again.
+    """
+
+    def __init__(self, max_replicas: int = 1024) -> None:
+        self._last: OrderedDict[str, float] = OrderedDict()
+        self._max_replicas = max_replicas
         self.total = 0.0
 
     def update(self, counts: Mapping[str, float]) -> float:
-        """Take in each live replica's count since its start; return the sum of all that ever came."""
+        """Take in some replicas' counts since their start; return the sum of all that ever came."""
         for replica, count in counts.items():
             last = self._last.get(replica, 0.0)
-            self.total += count - last if count >= last else count
-        self._last = dict(counts)
+            self.total += max(0.0, count - last)
+            self._last[replica] = max(count, last)
+            self._last.move_to_end(replica)
+        while len(self._last) > self._max_replicas:
+            self._last.popitem(last=False)
         return self.total
 
 

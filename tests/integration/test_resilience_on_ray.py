@@ -1,0 +1,206 @@
+"""Real replicas under faults: answers kept and thrown away, callers who leave, a spike, a killed replica."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from cluster.lifecycle import Cluster
+from cluster.settings import Settings
+from serve_deployments.deploy import Served, serve_graph, stop
+from serve_deployments.graph import GraphSpec, Scaling, ServedModel
+from serve_deployments.question_routes import FORECAST_PATH
+from serve_deployments.schemas import ModelStatus, Problem
+
+pytestmark = pytest.mark.ray
+DEADLINE_S = 60.0
+REPLICAS = 2
+HEADERS = {"content-type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def served(
+    ray_cluster: Cluster, ensemble_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    home = tmp_path_factory.mktemp("resilience")
+    settings = Settings.from_environment({"ML_HOME": str(home), "ML_HTTP_PORT": "0"})
+    models = [
+        ServedModel(name="nox", version=version, uri=str(ensemble_folder), metrics={"accuracy": 0.9})
+        for version in ("2.0.0", "1.0.0")
+    ]
+    spec = replace(
+        GraphSpec.from_settings(settings, models),
+        scaling=Scaling(min_replicas=REPLICAS),
+        health_check_period_s=1.0,
+        # Small, so that a spike of this machine's size meets the bound.
+        limits=replace(
+            GraphSpec.from_settings(settings, models).limits, max_concurrent_requests=4, max_queued_requests=4
+        ),
+    )
+    made = serve_graph(spec, settings)
+    yield made
+    stop(made)
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline_s:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    pytest.fail(f"not within {DEADLINE_S:g} s: {what}")
+
+
+def sample(served: Served, name: str, *labels: str) -> float:
+    text = httpx.get(f"{served.url}/metrics", timeout=30).text
+    lines = [line for line in text.splitlines() if line.startswith((name + "{", name + " "))]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(label in line for label in labels))
+
+
+def body(good: dict[str, Any], number: int) -> bytes:
+    """Return a request that no other number's equals."""
+    changed = orjson.loads(orjson.dumps(good))
+    changed["series"][0]["values"]["AT"][0] += number * 1e-6
+    return orjson.dumps(changed)
+
+
+def test_answers_are_kept_by_each_replica_and_thrown_away_by_all(
+    served: Served, good_request: dict[str, Any]
+) -> None:
+    with httpx.Client(base_url=served.url, timeout=30) as http:
+        seen = Counter(http.post(FORECAST_PATH, json=good_request).headers["x-cache"] for _ in range(12))
+        assert 1 <= seen["computed"] <= REPLICAS
+        assert seen["hit"] == 12 - seen["computed"]
+        told = http.post("/api/cache/forget", params={"reason": "drift"})
+        assert told.json() == {"replicas": REPLICAS}
+        assert http.post(FORECAST_PATH, json=good_request).headers["x-cache"] == "computed"
+    until(lambda: sample(served, "ml_cache_requests_total", 'source="hit"') == seen["hit"], "the hits on /metrics")
+    assert sample(served, "ml_cache_hit_ratio") > 0
+    assert sample(served, "ml_cache_invalidations_total", 'reason="drift"') == REPLICAS
+
+
+def test_every_version_is_active_after_a_warm_up_at_each_batch_size(served: Served) -> None:
+    told = ModelStatus.model_validate_json(httpx.get(f"{served.url}/api/models/nox/status").content)
+    assert [version.version for version in told.versions] == ["2.0.0", "1.0.0"]
+    for version in told.versions:
+        assert [step.stage for step in version.steps] == ["LOAD", "WARM", "ACTIVE"]
+        assert version.reason.startswith("warmed up at ")
+
+
+async def open_loop(
+    url: str, bodies: Iterator[bytes], rates: list[tuple[float, float]]
+) -> list[tuple[float, int, Any]]:
+    """Send at given rates for given seconds, whatever the answers do; return (sent at, status, problem or None)."""
+    limits = httpx.Limits(max_connections=400, max_keepalive_connections=400)
+    begun_s, answers = time.monotonic(), list[tuple[float, int, Any]]()
+
+    async with httpx.AsyncClient(base_url=url, timeout=30, limits=limits) as http:
+
+        async def ask() -> None:
+            sent_s = time.monotonic() - begun_s
+            try:
+                answer = await http.post(FORECAST_PATH, content=next(bodies), headers=HEADERS)
+            except httpx.TransportError as error:
+                answers.append((sent_s, 0, repr(error)))
+                return
+            problem = None if answer.status_code == 200 else Problem.model_validate_json(answer.content)
+            answers.append((sent_s, answer.status_code, problem))
+
+        tasks, due_s = list[asyncio.Task[None]](), 0.0
+        for rate, seconds in rates:
+            end_s = due_s + seconds
+            while due_s < end_s:
+                await asyncio.sleep(max(0.0, begun_s + due_s - time.monotonic()))
+                tasks.append(asyncio.create_task(ask()))
+                due_s += 1 / rate
+        await asyncio.gather(*tasks)
+    return answers
+
+
+def bodies(good: dict[str, Any], start: int) -> Iterator[bytes]:
+    number = start
+    while True:
+        number += 1
+        yield body(good, number)
+
+
+def test_a_spike_of_ten_times_is_answered_or_refused_with_a_reason(
+    served: Served, good_request: dict[str, Any]
+) -> None:
+    usual, spike_s = 15.0, 4.0
+    rates = [(usual, 1.0), (10 * usual, spike_s), (usual, 3.0)]
+    answers = asyncio.run(open_loop(served.url, bodies(good_request, 0), rates))
+    assert len(answers) == sum(round(rate * seconds) for rate, seconds in rates)
+    assert {status for _, status, _ in answers} <= {200, 503}, Counter(status for _, status, _ in answers)
+    for _, status, problem in answers:
+        if status == 503:
+            assert problem.type.endswith("overloaded"), problem
+    after = [status for sent_s, status, _ in answers if sent_s > 1.0 + spike_s + 1.0]
+    assert set(after) == {200}, "a second after the spike all is as before"
+
+
+def test_a_killed_replica_costs_at_most_what_it_held(
+    ray_cluster: Cluster, served: Served, good_request: dict[str, Any]
+) -> None:
+    from ray.util.state import list_actors
+
+    def pids() -> set[int]:
+        actors = list_actors(address=ray_cluster.dashboard_url, filters=[("state", "=", "ALIVE")], detail=True)
+        return {
+            actor.pid for actor in actors if "ServeReplica" in actor.class_name and "Ingress" in actor.class_name
+        }
+
+    before = pids()
+    assert len(before) == REPLICAS
+
+    async def scenario() -> list[tuple[float, int, Any]]:
+        load = asyncio.create_task(open_loop(served.url, bodies(good_request, 10_000), [(25.0, 6.0)]))
+        await asyncio.sleep(2.0)
+        os.kill(min(before), signal.SIGKILL)
+        return await load
+
+    answers = asyncio.run(scenario())
+    failed = [each for each in answers if each[1] not in (200, 503)]
+    # What was inside the killed process has no answer; everybody else has one.
+    assert len(failed) <= 8, failed
+    assert all(1.5 < sent_s < 3.0 for sent_s, _, _ in failed), failed
+    until(lambda: len(pids() - {min(before)}) == REPLICAS, "a replica in place of the killed one")
+
+
+def test_when_callers_leave_their_work_leaves_too(served: Served, good_request: dict[str, Any]) -> None:
+    """Many long requests are cut off by their callers; what was still waiting is never computed."""
+    series = good_request["series"][0]
+    heavy = [{**series, "series_id": f"s{n}"} for n in range(200)]
+    before = sample(served, "ml_predictions_total")
+
+    async def leave() -> None:
+        async with httpx.AsyncClient(base_url=served.url, timeout=httpx.Timeout(30, read=0.05)) as http:
+            asked = [
+                http.post(
+                    FORECAST_PATH,
+                    content=orjson.dumps({**good_request, "series": heavy, "horizon": 1 + n % 6}),
+                    headers=HEADERS,
+                )
+                for n in range(12)
+            ]
+            left = await asyncio.gather(*asked, return_exceptions=True)
+        assert sum(isinstance(each, httpx.ReadTimeout) for each in left) >= 6, left
+
+    asyncio.run(leave())
+    answer = httpx.post(
+        f"{served.url}{FORECAST_PATH}", content=body(good_request, 50_000), headers=HEADERS, timeout=30
+    )
+    assert answer.status_code == 200
+    until(lambda: sample(served, "ml_requests_total", 'status="499"') > 0, "callers that left, on /metrics")
+    assert sample(served, "ml_predictions_total") - before < 12

@@ -1,0 +1,99 @@
+"""What replicas record, and what the controller's context becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from cluster.clock import ManualClock
+from serve_deployments.scaling.serve_policy import ServeScaling
+from serve_deployments.scaling.work import WorkStep
+
+SCALING: dict[str, Any] = {"min_replicas": 1, "max_replicas": 10, "target_ongoing": 2.0, "slow_s": 1.0}
+
+
+@dataclass
+class Sample:
+    """As Serve stamps them."""
+
+    value: float
+
+
+@dataclass
+class Context:
+    """What of Serve's context is read."""
+
+    current_time: float
+    total_num_requests: float
+    raw_metrics: dict[str, dict[str, list[Sample]]]
+    current_num_replicas: int = 2
+
+
+def context(now_s: float, ongoing: float, *stats: dict[str, float]) -> Context:
+    names = stats[0] if stats else {}
+    raw = {name: {f"r{n}": [Sample(0.0), Sample(each[name])] for n, each in enumerate(stats)} for name in names}
+    return Context(now_s, ongoing, raw)
+
+
+def served(work: WorkStep, clock: ManualClock, took_s: float) -> None:
+    async def answer(_: Any) -> Any:
+        clock.advance(took_s)
+
+    asyncio.run(work(None, answer))  # type: ignore[arg-type]  # it looks at nothing of the call
+
+
+def test_a_replica_tells_what_came_and_how_long_it_took() -> None:
+    clock = ManualClock(100.0)
+    work = WorkStep(clock)
+    for took_s in (0.1,) * 19 + (2.0,):
+        served(work, clock, took_s)
+    stats = work.stats()
+    assert (stats["arrived"], stats["answered"]) == (20, 20)
+    assert stats["busy_s"] == pytest.approx(3.9)
+    assert stats["slow_s"] == pytest.approx(0.1)
+    served(work, clock, 2.0)
+    assert work.stats()["slow_s"] == pytest.approx(2.0)
+    clock.advance(60)
+    assert work.stats()["slow_s"] == 0.0
+
+
+def test_a_request_that_fails_came_and_was_not_answered() -> None:
+    async def fail(_: Any) -> Any:
+        raise RuntimeError("no")
+
+    work = WorkStep(ManualClock())
+    with pytest.raises(RuntimeError):
+        asyncio.run(work(None, fail))  # type: ignore[arg-type]  # as above
+    assert (work.stats()["arrived"], work.stats()["answered"]) == (1, 0)
+
+
+def test_the_context_becomes_a_load_with_work_since_the_last_look() -> None:
+    scaling = ServeScaling(SCALING)
+    first = {"arrived": 100.0, "answered": 90.0, "busy_s": 9.0, "slow_s": 0.2}
+    scaling.load(context(10.0, 4.0, first, first), 10.0)
+    later = {"arrived": 150.0, "answered": 140.0, "busy_s": 24.0, "slow_s": 0.7}
+    load = scaling.load(context(20.0, 4.0, later, first), 20.0)
+    assert (load.arrived, load.ongoing, load.replicas) == (250.0, 4.0, 2)
+    assert load.service_s == pytest.approx(15.0 / 50)
+    assert load.latency_s == 0.7
+
+
+def test_it_decides_once_a_second_and_says_why() -> None:
+    scaling = ServeScaling(SCALING)
+    replicas, state = scaling(context(10.0, 12.0))
+    assert replicas == 6
+    assert state["reason"].startswith("load: 12 inside, 2 a replica")
+    assert scaling(context(10.5, 18.0)) == (6, {})
+    assert scaling(context(11.0, 18.0))[0] == 9
+    slow = {"arrived": 1.0, "answered": 1.0, "busy_s": 3.0, "slow_s": 1.5}
+    assert scaling(context(12.0, 1.0, slow))[0] == 3
+    assert scaling(context(13.0, 1.0, slow))[1]["reason"].startswith("latency: 1.5 s, expected at most 1 s")
+
+
+def test_its_arguments_are_json_as_serve_wants_them() -> None:
+    kwargs = {"scaling": SCALING, "rate": {"step_s": 1.0, "params": {"window": 10}}}
+    ServeScaling(**json.loads(json.dumps(kwargs)))
