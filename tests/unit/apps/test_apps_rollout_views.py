@@ -63,7 +63,7 @@ def test_the_screen_tells_state_weight_and_evidence(told: dict[str, Any]) -> Non
     console = Console(width=160, record=True)
     console.print(screen(told))
     text = " ".join(console.export_text().split())
-    assert "nox: 1.1.0 over 1.0.0, canary, stage 1, weight 0%, verifying" in text
+    assert "nox: 1.1.0 over 1.0.0, canary, stage 1, weight 0%, rolled back" in text
     assert "error_rate" in text and "####" in text
 
 
