@@ -203,8 +203,8 @@ def _with_shadow(rng: np.random.Generator, limit: float) -> Floats:
     pairs = rng.poisson(REQUESTS_PER_S * (1 - share) * SHADOW, (RUNS, seconds))
     only_new = rng.binomial(pairs, 3 * BASE_RATE * (1 - BASE_RATE))
     only_old = rng.binomial(pairs, BASE_RATE * (1 - 3 * BASE_RATE))
-    counts = [np.stack(both, axis=-1).cumsum(axis=1) for both in ((new, only_new), (old, only_old))]
-    return first(log_evidence(*counts, [alone, 0.5]) >= limit)
+    of_new, of_old = (np.stack(both, axis=-1).cumsum(axis=1) for both in ((new, only_new), (old, only_old)))
+    return first(log_evidence(of_new, of_old, [alone, 0.5]) >= limit)
 
 
 def _within(at: Floats) -> dict[str, float | None]:

@@ -6,7 +6,6 @@ from typing import Any
 
 import typer
 
-from apps.cli.experiments import app
 from apps.cli.output import JsonOption, console, print_json, print_pairs, print_rows
 from apps.cli.platform import EndpointOption, client_of
 from cluster.errors import ConfigError
@@ -14,7 +13,6 @@ from cluster.errors import ConfigError
 PATH = "/api/experiments"
 
 
-@app.command()
 def begin(
     name: str = typer.Argument(help="The experiment's id."),
     model: str = typer.Argument(help="A served model."),
@@ -49,7 +47,6 @@ def begin(
     print_pairs([("experiment", name), ("shares", told["shares"]), ("units", f"slot {told['slot']}")])
 
 
-@app.command()
 def compare(
     name: str | None = typer.Argument(None, help="An experiment; all where none is named."),
     endpoint: str | None = EndpointOption,
@@ -66,7 +63,6 @@ def compare(
     print_rows(rows, title="Experiments between versions", empty="None yet: `heliotrope experiments begin`.")
 
 
-@app.command()
 def stop(
     name: str = typer.Argument(help="An experiment."),
     why: str = typer.Option("", help="The reason."),
@@ -78,7 +74,6 @@ def stop(
     print_pairs([("experiment", name), ("ending", told["ending"]), ("detail", told["detail"])])
 
 
-@app.command()
 def size(
     variance: float = typer.Argument(help="Of one unit's outcome; p (1 - p) for a proportion."),
     effect: float = typer.Argument(help="Smallest difference worth finding."),
@@ -91,6 +86,12 @@ def size(
     sizes = {"variance": variance, "effect": effect, "alpha": alpha, "power": power}
     print_pairs([("one look", fixed_size(**sizes)), ("all the time, at most", sequential_size(**sizes))])
     console.print("Units an arm, two arms of equal size.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to those that show what was tried."""
+    for command in (begin, compare, stop, size):
+        app.command()(command)
 
 
 def _rows(experiment: dict[str, Any]) -> list[dict[str, Any]]:

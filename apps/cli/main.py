@@ -16,6 +16,7 @@ from apps.cli import (
     certificates,
     comparisons,
     demo,
+    experiments,
     jobs,
     keys,
     models,
@@ -61,7 +62,8 @@ app.add_typer(operations.app, name="operations")
 app.add_typer(anomalies.app, name="anomalies")
 app.add_typer(batch.app, name="batch")
 app.add_typer(models.app, name="models")
-app.add_typer(comparisons.app, name="experiments")
+comparisons.add_to(experiments.app)
+app.add_typer(experiments.app, name="experiments")
 app.add_typer(studies.app, name="studies")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")

@@ -262,6 +262,6 @@ def test_one_parts_fault_does_not_keep_the_other_from_its_turn(platform: Platfor
     def refuse(*_: Any) -> None:
         raise GateRefused("not now")
 
-    platform.board.publish = refuse  # type: ignore[method-assign]
+    platform.board.publish = refuse  # type: ignore[assignment,method-assign]
     with pytest.raises(TransientError, match="not now"):
         platform.round.tick()
