@@ -282,8 +282,9 @@ class Member:
         inline = measure(servable).members_s[index] <= INLINE_MOST_S
         self._batcher: Batcher[Any, np.ndarray[Any, Any]] = Batcher(
             partial(member_each, servable, index),
-            None if inline else _threads(spec),
+            _threads(spec),
             BatchPolicy(target_s=spec.target_s, max_size=spec.max_batch_size),
+            inline=inline,
             max_waiting=4 * spec.max_batch_size,
             rows=len,
             released=partial(metrics.released, node_name(servable, index)),
