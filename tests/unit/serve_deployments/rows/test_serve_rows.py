@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from cluster.clock import ManualClock
 from cluster.errors import DataError, SignatureMismatch, UnknownNameError
+from cluster.monitoring.metrics import Metrics
+from serve_deployments.admission import Limits
+from serve_deployments.handlers.kinds import load
+from serve_deployments.handlers.shelf import Shelf
+from serve_deployments.ingress import build_api
 from serve_deployments.rows.schemas import PredictRequest, PredictResponse, RowPrediction, read_predict
 from serve_deployments.rows.servable import RowsServable
 from serve_deployments.schemas import UnreadableError
 from serve_deployments.servable import compute
+from serve_deployments.service import fused_service
+from training.core.artifact import save_artifact
 from training.core.table import Feature, TableSchema
 from training.core.tabular import Classifier, Regressor
 from training.tabular.blend import Blend
@@ -130,3 +142,38 @@ def test_an_artifact_of_something_else_is_refused() -> None:
     other = TableSchema(name="other", features=FEATURES, target="cost", task="regression")
     with pytest.raises(SignatureMismatch, match="cannot be served"):
         RowsServable.of(model.ensemble, other, name="n", version="1.0.0", metrics={})
+
+
+def over_http(model: RowsServable, folder: Path, connect: Callable[[Any], Any]) -> Any:
+    """Save the version, load it as a replica does, and serve it in this process."""
+    save_artifact(model.ensemble, model.ensemble.schema, folder / "artifact")
+    loaded = load(folder / "artifact", kind="predict", name=model.name, version=model.version, metrics={})
+    limits = Limits(max_body_bytes=100_000, request_timeout_s=30, max_concurrent_requests=4, max_queued_requests=4)
+    service = fused_service(
+        Shelf([loaded]),
+        limits=limits,
+        target_s=0.05,
+        max_batch_size=8,
+        threads=2,
+        metrics=Metrics(),
+        clock=ManualClock(1_700_000_000.0),
+    )
+    return connect(build_api(service))
+
+
+def test_rows_are_predicted_over_http_and_faults_have_their_place(
+    tmp_path: Path, connect: Callable[[Any], Any]
+) -> None:
+    model = servable()
+    http = over_http(model, tmp_path, connect)
+    rows = [{"size": 1.0, "colour": "red"}, {"size": None, "colour": "blue"}]
+    answer = http.post("/v1/predict", json={"model": "goods-cost", "rows": rows})
+    assert answer.status_code == 200, answer.text
+    said = PredictResponse(**{key: answer.json()[key] for key in PredictResponse.model_fields})
+    expected = model.ensemble.predict(pd.DataFrame(rows)).values
+    np.testing.assert_allclose([each.prediction for each in said.predictions], expected)
+    bad = http.post("/v1/predict", json={"model": "goods-cost", "rows": [{"size": "large"}]})
+    assert bad.status_code == 422
+    assert "body.rows[0].size" in bad.text
+    assert http.post("/v1/predict", json={"model": "goods-cost", "rows": []}).status_code in (400, 422)
+    assert http.post("/v1/predict", json={"model": "nobody", "rows": rows}).status_code == 404
