@@ -16,6 +16,8 @@ from apps.cli.output import JsonOption, console, print_json, print_pairs, print_
 from apps.cli.platform import EndpointOption, client_of
 from apps.client.client import Client
 from cluster.errors import ConfigError, PermanentError
+from cluster.registry.version import SemanticVersion
+from cluster.settings import Settings
 from cluster.storage.files import write_whole
 
 app = typer.Typer(help="Rollouts of versions: canary, blue-green, rolling, immediate.", no_args_is_help=True)
@@ -127,6 +129,25 @@ def show(
         return
     console.print(screen(told))
     print_pairs((_time(step["at_s"]), _step(step)) for step in told["history"])
+
+
+@app.command()
+def gate(
+    model: str = typer.Argument(help="A registered model."),
+    version: str = typer.Argument(help="A version such as 1.1.0."),
+    as_json: bool = JsonOption,
+) -> None:
+    """List the evidence for and against a version, before it is approved."""
+    from apps.rollouts.world import evidence_gate
+    from cluster.registry.mlflow_registry import open_registry
+
+    registry = open_registry(Settings.from_environment())
+    items = evidence_gate(registry, model, SemanticVersion.parse(version))
+    if as_json:
+        print_json(items)
+        return
+    rows = [each | {"there": "yes" if each["there"] else "no", "detail": str(each["detail"])} for each in items]
+    print_rows(rows, title=f"{model} {version}", empty="")
 
 
 @app.command()
