@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import tempfile
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -50,6 +51,12 @@ def ingress_variables(settings: Settings) -> Mapping[str, str]:
         )
     draining_s = DEVELOPMENT_DRAINING_S if settings.profile == "development" else DRAINING_S
     return environment(draining_s=draining_s, longest_request_s=settings.request_timeout_s)
+
+
+def clean(variables: Mapping[str, str]) -> None:
+    """Remove the folder that `environment` made, once nothing uses it any more."""
+    if variables:
+        shutil.rmtree(Path(variables["RAY_SERVE_HAPROXY_BINARY_PATH"]).parent, ignore_errors=True)
 
 
 def environment(*, draining_s: float, longest_request_s: float) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, Any, Self, cast
 
 from cluster.errors import ConfigError, TransientError
-from cluster.haproxy import ingress_variables
+from cluster.haproxy import clean, ingress_variables
 from cluster.ports import LOOPBACK, answers, free_port
 from cluster.security.ray_environment import ray_variables
 from cluster.settings import Settings
@@ -91,6 +91,7 @@ class Cluster:
         self.namespace = namespace
         self._head: _Head | None = None
         self._environment = _Environment()
+        self._ingress: Mapping[str, str] = {}
         self._connected = False
 
     @classmethod
@@ -131,7 +132,8 @@ class Cluster:
             self._environment.fill(DEFAULTS)
             _refuse_second()
             if settings.ray_address is None:
-                self._environment.fill(ingress_variables(settings))
+                self._ingress = ingress_variables(settings)
+                self._environment.put(self._ingress)
                 self._start(num_cpus, settings.dashboard_port if dashboard else None)
             else:
                 self._find(settings.ray_address)
@@ -183,6 +185,7 @@ class Cluster:
                     head.end()
             finally:
                 self._environment.restore()
+                clean(self._ingress)
 
     def __enter__(self) -> Self:
         return self

@@ -34,7 +34,9 @@ class BatchDecision:
 class BatchPolicy:
     """Learns what a batch of n rows costs, a + b n seconds, and chooses size and wait for a latency target.
 
-    Size: the most rows of which two batches, the one at work and its own, fit the target. Wait: at most the fixed
+    Size: the most rows of which two batches, the one at work and its own, fit the target; but never fewer than make
+    the fixed cost half of the whole, since smaller batches would lose more throughput than they win time, and a
+    service that is too slow would get slower. Wait: at most the fixed
     cost `a`, since company saves no more than that (as one rents skis until the rent has cost as much as buying);
     and only when others came while the last batch was at work. A lone caller finds an idle batcher and never waits.
 
@@ -83,10 +85,10 @@ class BatchPolicy:
     def size(self) -> int:
         """Most rows that a batch may have now."""
         fixed, slope = self.cost
-        room_s = self._target_s / BATCHES_AT_ONCE - fixed
-        if slope * self._max_size <= room_s:
+        if not slope:
             return self._max_size
-        return max(1, int(room_s / slope)) if slope else 1
+        room_s = max(self._target_s / BATCHES_AT_ONCE - fixed, fixed)
+        return max(1, min(self._max_size, int(room_s / slope)))
 
     def decide(self, rows: int, oldest_wait_s: float, *, busy: bool) -> BatchDecision:
         """Return what to do now.
