@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 
@@ -15,6 +15,9 @@ from apps.client.connection import Connection
 from apps.client.results import ForecastResult, ServedInfo
 from apps.client.retry import Retries, RetryPolicy
 from training.core.panel import Panel
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 T = TypeVar("T")
 
@@ -60,6 +63,10 @@ class AsyncClient:
         """Return the response to a GET, or raise what its problem document says."""
         return await self._run(self._calls.get(path))
 
+    async def post(self, path: str, json: Mapping[str, Any], *, repeatable: bool = False) -> httpx.Response:
+        """Return the response to a POST, or raise what its problem document says; see `Client.post`."""
+        return await self._run(self._calls.post(path, json, repeatable=repeatable))
+
     async def models(self) -> list[ServedInfo]:
         """Return what is served."""
         return await self._run(self._calls.models())
@@ -80,6 +87,18 @@ class AsyncClient:
         """Return the forecast of each series in `history`, a Panel or the API's columnar JSON."""
         return await self._run(self._calls.forecast(model, history, version, horizon, levels))
 
+    async def forecast_table(
+        self,
+        model: str,
+        history: Panel | pa.Table,
+        *,
+        version: str | None = None,
+        horizon: int | None = None,
+        levels: Sequence[float] | None = None,
+    ) -> pa.Table:
+        """Return the forecasts of many series as a table; tables travel both ways, not JSON."""
+        return await self._run(self._calls.forecast_table(model, history, version, horizon, levels))
+
     async def _run(self, call: Call[T]) -> T:
         outcome: Outcome = None
         while True:
@@ -96,6 +115,6 @@ class AsyncClient:
 
     async def _send(self, ask: Ask) -> Outcome:
         try:
-            return await self._http.request(ask.method, ask.path, json=ask.json)
+            return await self._http.request(ask.method, ask.path, **ask.options())
         except httpx.TransportError as error:
             return error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
@@ -19,7 +19,11 @@ from cluster.errors import UnknownNameError
 from training.core.panel import Panel
 from training.core.validation import ID, TIME
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 FORECAST_PATH = "/v1/emissions/forecast"
+ARROW = "application/vnd.apache.arrow.stream"
 T = TypeVar("T")
 
 
@@ -33,6 +37,10 @@ class Ask:
         As HTTP has them.
     json
         Body; none where None.
+    params
+        Of the query.
+    arrow
+        Body as an Arrow IPC stream, instead of `json`.
     repeatable
         Whether a second time does no harm: it reads, or computes and changes nothing.
     """
@@ -40,7 +48,14 @@ class Ask:
     method: str
     path: str
     json: Mapping[str, Any] | None = None
+    params: Mapping[str, str] | None = None
+    arrow: bytes | None = None
     repeatable: bool = True
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments of httpx's `request`."""
+        kinds = {"content-type": ARROW, "accept": ARROW} if self.arrow is not None else {}
+        return {"json": self.json, "content": self.arrow, "params": self.params, "headers": kinds}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +142,45 @@ class Calls:
         response = yield from self._answered(Ask(method="POST", path=FORECAST_PATH, json=body))
         return ForecastResult.from_json(response.json())
 
+    def forecast_table(
+        self,
+        model: str,
+        history: Panel | pa.Table,
+        version: str | None,
+        horizon: int | None,
+        levels: Sequence[float] | None,
+    ) -> Call[pa.Table]:
+        """Forecast many series, as tables both ways."""
+        query = {"model": model, "version": version, "horizon": horizon}
+        params = {name: str(value) for name, value in query.items() if value is not None}
+        if levels:
+            params["levels"] = ",".join(map(str, levels))
+        ask = Ask(method="POST", path=FORECAST_PATH, params=params, arrow=stream_of(history))
+        response = yield from self._answered(ask)
+        return read_stream(response.content)
+
     def _answered(self, ask: Ask) -> Call[httpx.Response]:
         return answered(ask, self._retries, self._endpoint)
+
+
+def stream_of(history: Panel | pa.Table) -> bytes:
+    """Return a table as a plain Arrow IPC stream: `series_id`, `timestamp`, and the columns of the model."""
+    import pyarrow as pa
+
+    if isinstance(history, Panel):
+        frame = history.frame[[ID, TIME, *history.schema.names]]
+        history = pa.Table.from_pandas(frame.assign(**{ID: frame[ID].astype(str)}), preserve_index=False)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, history.schema) as writer:
+        writer.write_table(history)
+    return bytes(sink.getvalue())
+
+
+def read_stream(content: bytes) -> pa.Table:
+    """Return the table of an Arrow IPC stream."""
+    import pyarrow as pa
+
+    return pa.ipc.open_stream(content).read_all()
 
 
 def series_of(history: Panel) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 
@@ -15,6 +15,9 @@ from apps.client.connection import Connection
 from apps.client.results import ForecastResult, ServedInfo
 from apps.client.retry import Retries, RetryPolicy
 from training.core.panel import Panel
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 T = TypeVar("T")
 
@@ -106,6 +109,18 @@ class Client:
         """Return the forecast of each series in `history`, a Panel or the API's columnar JSON."""
         return self._run(self._calls.forecast(model, history, version, horizon, levels))
 
+    def forecast_table(
+        self,
+        model: str,
+        history: Panel | pa.Table,
+        *,
+        version: str | None = None,
+        horizon: int | None = None,
+        levels: Sequence[float] | None = None,
+    ) -> pa.Table:
+        """Return the forecasts of many series as a table; tables travel both ways, not JSON."""
+        return self._run(self._calls.forecast_table(model, history, version, horizon, levels))
+
     def _run(self, call: Call[T]) -> T:
         outcome: Outcome = None
         while True:
@@ -122,6 +137,6 @@ class Client:
 
     def _send(self, ask: Ask) -> Outcome:
         try:
-            return self._http.request(ask.method, ask.path, json=ask.json)
+            return self._http.request(ask.method, ask.path, **ask.options())
         except httpx.TransportError as error:
             return error

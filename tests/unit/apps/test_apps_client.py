@@ -29,8 +29,11 @@ from cluster.errors import (
     UnknownNameError,
     UserError,
 )
+from serve_deployments.ingress import build_api
+from serve_deployments.service import Service
 from training.core.panel import Panel
 from training.data.bundled import load_sample
+from training.models.ensemble import Ensemble
 
 Respond = Callable[[httpx.Request], httpx.Response]
 ANSWER = {
@@ -108,7 +111,19 @@ def test_the_surface_is_small_and_both_clients_have_the_same() -> None:
         return {name: value for name, value in vars(kind).items() if not name.startswith("_")}
 
     blocking, awaited = surface(Client), surface(AsyncClient)
-    assert list(blocking) == list(awaited) == ["close", "get", "models", "model", "forecast"]
+    assert (
+        list(blocking)
+        == list(awaited)
+        == [
+            "close",
+            "get",
+            "post",
+            "models",
+            "model",
+            "forecast",
+            "forecast_table",
+        ]
+    )
     for name, method in blocking.items():
         assert inspect.signature(method) == inspect.signature(awaited[name]), name
     ours, theirs = inspect.signature(Client).parameters, inspect.signature(AsyncClient).parameters
@@ -315,3 +330,24 @@ def test_served_info_rebuilds_the_schema() -> None:
     served = ServedInfo.from_json(INFO)
     assert served.schema.target_names == ("y",)
     assert served.schema.names == ("y", "x")
+
+
+def test_tables_travel_both_ways_and_give_the_same_forecast(
+    service: Service, hourly: Panel, ensemble: Ensemble
+) -> None:
+    rows = hourly.frame.groupby("series_id", sort=False).tail(ensemble.context)
+    history = Panel(rows.reset_index(drop=True), hourly.schema)
+
+    async def ask() -> tuple[ForecastResult, Any]:
+        transport = httpx.ASGITransport(app=build_api(service))
+        async with AsyncClient("http://test", transport=transport) as client:
+            told = await client.forecast("nox", history, horizon=2)
+            return told, await client.forecast_table(
+                "nox", history, version="1.0.0", horizon=2, levels=(0.05, 0.95)
+            )
+
+    told, table = asyncio.run(ask())
+    frame = told.to_frame()
+    assert table.num_rows == len(frame) == 4
+    assert table.column("prediction").to_pylist() == frame["prediction"].tolist()
+    assert table.column("series_id").to_pylist() == frame["series_id"].tolist()
