@@ -125,6 +125,10 @@ class Settings:
     """Fewest replicas of a model; 0 lets an idle model sleep."""
     max_instances: int = field(metadata=_knob(_number(int, 1, 10_000, "a whole number"), _by_profile(1, 8, 50)))
     """Most replicas of a model."""
+    autoscaling_latency_s: float = field(metadata=_knob(_number(float, 0.001, 3600, "seconds"), _always(1.0)))
+    """Latency (95th percentile) from which on replicas are added, whatever the load."""
+    autoscaling_forecast: bool = field(metadata=_knob(_SWITCH, _by_profile(False, True, True)))
+    """Start replicas ahead of the load that a forecast of the request rate expects, while that is good."""
     drift_sensitivity: Sensitivity = field(
         metadata=_knob(_choice(SENSITIVITIES), _by_profile("low", "medium", "high"))
     )

@@ -21,6 +21,7 @@ from serve_deployments.guard import Guard
 from serve_deployments.ingress import Routes
 from serve_deployments.loading import load_shelf
 from serve_deployments.resilience.net import SafetyNet, TellAll
+from serve_deployments.scaling.work import WorkStep
 from serve_deployments.steps import CallStep, DoorStep
 from serve_deployments.tap import Observer
 
@@ -52,6 +53,7 @@ class Assembly:
             spec.guard, application=spec.application, replica=replica, clock=SystemClock(), metrics=metrics
         )
         self.shelf = load_shelf(spec, warm=spec.placement == "fused")
+        self.work = WorkStep(MonotonicClock()) if spec.scaling.automatic else None
         self.net = SafetyNet(
             spec.safety,
             application=spec.application,
@@ -99,7 +101,8 @@ class Assembly:
         """Around the computation, the first outermost: access to the model, split, cache, fallback, breaker."""
         access: list[CallStep] = [ModelAccessStep(self._access)] if self._access else []
         split: list[CallStep] = [self.traffic.step] if self.traffic else []
-        return [*self.guard.steps, *access, *split, *self.net.steps]
+        work: list[CallStep] = [self.work] if self.work else []
+        return [*work, *self.guard.steps, *access, *split, *self.net.steps]
 
     @property
     def observers(self) -> Sequence[Observer]:

@@ -14,7 +14,7 @@ import numpy as np
 from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
-from ray.serve.config import AutoscalingConfig, BackpressureConfig
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureConfig
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
@@ -25,7 +25,7 @@ from cluster.monitoring.metrics import Metrics
 from serve_deployments.assembly import Assembly
 from serve_deployments.batch_policy import BatchPolicy
 from serve_deployments.batching import Batched, Batcher
-from serve_deployments.graph import GraphSpec
+from serve_deployments.graph import GraphSpec, Scaling
 from serve_deployments.ingress import App, build_api
 from serve_deployments.loading import load_servable
 from serve_deployments.node_cost import INLINE_MOST_S, measure
@@ -40,6 +40,7 @@ HEALTH_ROOM = 16
 """Requests a replica takes beyond its limits, so that health checks and refusals get through."""
 CONSTRUCTOR_TRIES = 3
 FORGET_TIMEOUT_S = 10.0
+SERVE_SCALING = "serve_deployments.scaling.serve_policy:ServeScaling"
 BY_VALUE_BYTES = 1 << 20
 """Features up to this size go to a member straight over gRPC, which takes half the time of the object store's way
 (RAY.md) and ends at 4 MiB."""
@@ -65,7 +66,7 @@ def spread(spec: GraphSpec) -> serve.Application:
 def _ingress_options(spec: GraphSpec, kind: Any) -> Any:
     limits = spec.limits
     return serve.deployment(kind).options(
-        **_replicas(spec, limits.max_concurrent_requests, lowest=1),
+        **_replicas(spec, limits.max_concurrent_requests, lowest=1, told=True),
         name="Ingress",
         ray_actor_options={"num_cpus": spec.ingress_cpus},
         # The service refuses first, with a problem document; Serve's own limits stand behind it.
@@ -85,7 +86,8 @@ def _member_options(spec: GraphSpec, name: str) -> Any:
     )
 
 
-def _replicas(spec: GraphSpec, capacity: int, *, lowest: int) -> dict[str, Any]:
+def _replicas(spec: GraphSpec, capacity: int, *, lowest: int, told: bool = False) -> dict[str, Any]:
+    """Return the options about replicas; `told` of a deployment whose replicas record their work."""
     scaling = spec.scaling
     common: dict[str, Any] = {
         "health_check_period_s": spec.health_check_period_s,
@@ -98,16 +100,30 @@ def _replicas(spec: GraphSpec, capacity: int, *, lowest: int) -> dict[str, Any]:
     }
     if not scaling.automatic:
         return {**common, "num_replicas": max(1, scaling.min_replicas)}
+    target, low = max(1.0, capacity / 2), max(lowest, scaling.min_replicas)
+    policy = {"policy": _scaling_policy(scaling, low, target)} if told else {}
     return {
         **common,
         "autoscaling_config": AutoscalingConfig(
-            min_replicas=max(lowest, scaling.min_replicas),
+            min_replicas=low,
             max_replicas=max(1, scaling.max_replicas),
-            target_ongoing_requests=max(1.0, capacity / 2),
+            target_ongoing_requests=target,
             upscale_delay_s=scaling.upscale_delay_s,
             downscale_delay_s=scaling.downscale_delay_s,
+            **policy,
         ),
     }
+
+
+def _scaling_policy(scaling: Scaling, min_replicas: int, target_ongoing: float) -> AutoscalingPolicy:
+    rate = {"lead_s": scaling.upscale_delay_s + scaling.start_up_s} if scaling.foresee else None
+    asked = {
+        "min_replicas": min_replicas,
+        "max_replicas": max(1, scaling.max_replicas),
+        "target_ongoing": target_ongoing,
+        "slow_s": scaling.slow_s,
+    }
+    return AutoscalingPolicy(policy_function=SERVE_SCALING, policy_kwargs={"scaling": asked, "rate": rate})
 
 
 def _threads(spec: GraphSpec) -> ThreadPoolExecutor:
@@ -196,6 +212,10 @@ class FusedIngress:
         """Throw kept answers away."""
         await self._parts.net.forget(reason, model)
 
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Return what the scaling policy reads."""
+        return self._parts.work.stats() if self._parts.work else {}
+
     async def check_health(self) -> None:
         """Let each model answer."""
         await self._service.check()
@@ -237,6 +257,10 @@ class SpreadIngress:
     async def forget(self, reason: str, model: str | None) -> None:
         """Throw kept answers away."""
         await self._parts.net.forget(reason, model)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Return what the scaling policy reads."""
+        return self._parts.work.stats() if self._parts.work else {}
 
     async def check_health(self) -> None:
         """Compute features; members answer for themselves, and a dead one must not take the ingress with it."""

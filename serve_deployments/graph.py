@@ -62,6 +62,13 @@ class Scaling:
         Bounds; a minimum of 0 lets idle members of a spread graph sleep.
     upscale_delay_s, downscale_delay_s
         How long the load must last before replicas come or go.
+    slow_s
+        Latency (95th percentile) of the ingress from which on it gets more replicas.
+    foresee
+        Let the ingress also have the replicas that a forecast of its request rate asks for: see
+        `scaling.policy.ScalingPolicy`.
+    start_up_s
+        What a replica takes from the decision to its first answer: how far ahead is looked, beside the delay.
     """
 
     automatic: bool = False
@@ -69,6 +76,9 @@ class Scaling:
     max_replicas: int = 1
     upscale_delay_s: float = 10.0
     downscale_delay_s: float = 300.0
+    slow_s: float = 1.0
+    foresee: bool = False
+    start_up_s: float = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +189,8 @@ class GraphSpec:
                 automatic=settings.enable_auto_scaling,
                 min_replicas=settings.min_instances,
                 max_replicas=settings.max_instances,
+                slow_s=settings.autoscaling_latency_s,
+                foresee=settings.autoscaling_forecast,
             ),
             shutdown_s=DEVELOPMENT_SHUTDOWN_S if development else SHUTDOWN_S,
             cache_dir=str(settings.home / "cache"),

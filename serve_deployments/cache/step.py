@@ -20,6 +20,8 @@ from serve_deployments.steps import PRIMARY, Answer, Call, Visit
 
 logger = logging.getLogger(__name__)
 Next = Callable[[Call], Awaitable[Answer]]
+MOST_AT_A_CHANGE = 16
+"""Answers a new version is asked for at its first request in this process."""
 HEADER = b"x-cache"
 WARM_PERIOD_S = 1.0
 MOST_A_PERIOD = 4
@@ -106,13 +108,18 @@ class Warmer:
         self._cache, self._hot, self._left_s, self._ttl_s, self._warmed = cache, hot, left_s, ttl_s, warmed
         self._next: Next | None = None
         self._task: asyncio.Task[None] | None = None
+        self._versions: set[str] = set()
+        self._change: asyncio.Task[int] | None = None
 
     def seen(self, key: CacheKey, call: Call, next: Next) -> None:  # noqa: A002 - the chain's word
-        """Count an access; the first one starts the work beside the requests."""
+        """Count an access; the first one starts the work beside the requests, each version's first its warming."""
         self._hot.seen(key, lambda: without_connection(call))
         self._next = next
         if self._task is None:
             self._task = asyncio.create_task(self._warm_for_ever())
+        if call.servable.key not in self._versions:
+            self._versions.add(call.servable.key)
+            self._change = asyncio.create_task(self.warm_version(call.servable))
 
     async def _warm_for_ever(self) -> None:
         while True:
@@ -130,10 +137,12 @@ class Warmer:
         due = self._hot.due(self._left_s, ttl_s=self._ttl_s, lead_s=lead_s, limit=MOST_A_PERIOD)
         return sum([await self._renew(key, self._hot.request(key)) for key in due])
 
-    async def warm_version(self, servable: Servable, limit: int) -> int:
-        """Compute a new version's answers to what its predecessors are asked most, before it gets traffic."""
-        hottest = [self._hot.request(key) for key in self._hot.hottest(limit)]
-        calls = [call for call in hottest if call.servable.name == servable.name]
+    async def warm_version(self, servable: Servable) -> int:
+        """Compute a new version's answers to what its predecessors are asked most; return how many."""
+        hottest = [self._hot.request(key) for key in self._hot.hottest(MOST_AT_A_CHANGE)]
+        calls = [
+            call for call in hottest if call.servable.name == servable.name and call.servable.key != servable.key
+        ]
         done = 0
         for call in calls:
             digest = servable.identity(call.question)

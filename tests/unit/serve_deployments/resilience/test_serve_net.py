@@ -350,3 +350,18 @@ def test_hot_answers_are_renewed_before_they_expire(make: Make, ask: Any, good_r
     replica.clock.advance(10)
     assert ask(replica, good_request).headers["x-cache"] == "hit"
     assert replica.sample("ml_cache_warmed_total") == 1
+
+
+def test_a_new_version_is_asked_what_its_predecessor_is_asked_most(
+    make: Make, ask: Any, good_request: dict[str, Any]
+) -> None:
+    replica = make("1.0.0", "2.0.0", cache=True)
+    popular = {**good_request, "version": "1.0.0"}
+    ask(replica, popular)
+    ask(replica, popular)
+    ask(replica, {**good_request, "version": "2.0.0", "horizon": 1})
+    while replica.sample("ml_cache_warmed_total") < 1:
+        ask.get(replica, "/healthz")  # turns of the event loop
+    first = ask(replica, {**good_request, "version": "2.0.0"})
+    assert first.headers["x-cache"] == "hit"
+    assert answered(first).model.version == "2.0.0"
