@@ -220,11 +220,12 @@ _READERS = {"number": _numbers, "category": _categories, "date": _dates}
 def _check(column: pd.Series[Any], fine: npt.NDArray[np.bool_], expected: str) -> None:
     if not fine.all():
         at = int(np.argmin(fine))
+        bad = column.iloc[at]
         raise DataError.at(
             "a value cannot be used",
             column=str(column.name),
             row=column.index[at],
-            got=repr(column.iloc[at]),
+            got=repr(bad.item() if isinstance(bad, np.generic) else bad),
             expected=expected,
             count=int((~fine).sum()),
         )

@@ -16,7 +16,9 @@ from training.tabular.leave_one_out import Factors, best_penalty
 
 PENALTIES = np.logspace(-4, 4, 25)
 """Weights of the squared coefficients beside the mean squared error that are tried."""
-MOST_STEPS = 300
+MOST_STEPS, LEAST_STEPS = 300, 20
+STEPS_WORK = 3e9
+"""Steps times rows, columns and classes: some seconds on one processor."""
 
 
 class LinearRegressor(Regressor):
@@ -84,7 +86,8 @@ class LinearClassifier(Classifier):
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            found = LogisticRegression(C=self.strength, max_iter=MOST_STEPS, tol=1e-4).fit(inputs, target)
+            steps = int(np.clip(STEPS_WORK / (inputs.size * self.classes), LEAST_STEPS, MOST_STEPS))
+            found = LogisticRegression(C=self.strength, max_iter=steps, tol=1e-4).fit(inputs, target)
         weights, intercept = found.coef_, found.intercept_
         if len(found.classes_) == 2:
             weights, intercept = np.vstack([-weights, weights]) / 2, np.hstack([-intercept, intercept]) / 2

@@ -137,7 +137,12 @@ class AutoML:
         skewed = not material.classes and abs(skewness(np.asarray(target, dtype=np.float64))) > SKEWED
         seen = Seen(material)
         proposals = Proposals(
-            schema.task, seen.ranking, skewed=skewed, search=self.spec.search, seed=self.spec.seed
+            schema.task,
+            seen.ranking,
+            skewed=skewed,
+            search=self.spec.search,
+            rows=len(target),
+            seed=self.spec.seed,
         )
         workers = self._make_workers(material, self._clock)
         race = Race(

@@ -68,15 +68,25 @@ def space_of(task: TableTask, family: str, *, skewed: bool) -> Space:
     return space
 
 
-def from_draw(label: str, family: str, space: Space, draw: Draw, *, whole: Draw, seed: int) -> Candidate:
-    """Return the candidate that a family's draw stands for; `whole` is its point in the joined space."""
+def from_draw(
+    label: str, family: str, space: Space, draw: Draw, *, whole: Draw, fixed: Mapping[str, Any]
+) -> Candidate:
+    """Return the candidate that a family's draw stands for.
+
+    Parameters
+    ----------
+    whole
+        Its point in the joined space.
+    fixed
+        Parameters that are not searched.
+    """
     found = parameters(space, draw)
     inputs = {name.removeprefix(INPUTS): value for name, value in found.items() if name.startswith(INPUTS)}
     params = {name: value for name, value in found.items() if not name.startswith(INPUTS) and name != BEND}
     return Candidate(
         label=label,
         family=family,
-        params=params | ({"seed": seed} if "seed" in kind_of("regression", family).parameter_names() else {}),
+        params={**params, **fixed},
         inputs=inputs,
         bend=bool(found.get(BEND, False)),
         draw=whole,

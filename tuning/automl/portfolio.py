@@ -19,6 +19,8 @@ LARGE_ROWS = 8000
 """From here trees grow many leaves in few rounds: there are rows to fill them, and little time a row."""
 KERNEL_WORK = 4e9
 """Rows times squared landmarks of a kernel: some seconds on one processor."""
+NEAREST_ROWS = 30_000
+"""Beyond, the nearest of all rows take too long to find."""
 MOST_LANDMARKS = 800
 FOREST_WORK = 1_500_000
 """Rows times trees of a forest: some seconds on one processor."""
@@ -39,6 +41,7 @@ def portfolio(task: TableTask, rows: int, *, skewed: bool, seed: int) -> list[Ca
         Of families that draw.
     """
     entries = _large(rows) if rows >= LARGE_ROWS else _small(task, rows)
+    entries = [entry for entry in entries if entry[1] != "nearest" or rows <= NEAREST_ROWS]
     made = [_candidate(task, entry, seed) for entry in entries]
     if skewed:
         made += [
@@ -48,19 +51,19 @@ def portfolio(task: TableTask, rows: int, *, skewed: bool, seed: int) -> list[Ca
 
 
 def _small(task: TableTask, rows: int) -> list[Entry]:
-    kernel = {"landmarks": _landmarks(rows)}
+    kernel = sizes("kernel", rows)
     few = max(2, min(20, rows // 60))
     entries: list[Entry] = [
         ("lightgbm", "lightgbm", {"least_rows": few}, {}),
         ("linear", "linear", {}, {}),
         ("kernel", "kernel", kernel, {}),
-        ("forest", "forest", {"trees": _trees(rows)}, {}),
+        ("forest", "forest", sizes("forest", rows), {}),
         ("kernel-relevant", "kernel", kernel, {"relevance": 0.5}),
         ("xgboost", "xgboost", {"depth": 5}, {}),
         ("linear-products", "linear", {}, {"products": 10}),
         ("kernel-wide", "kernel", kernel | {"length": 3.0}, {"relevance": 0.25}),
         ("lightgbm-rough", "lightgbm", {"random_cuts": True, "least_rows": few, "leaves": 15}, {}),
-        ("forest-best", "forest", {"trees": _trees(rows), "random_cuts": False, "least_rows": 2}, {}),
+        ("forest-best", "forest", sizes("forest", rows) | {"random_cuts": False, "least_rows": 2}, {}),
         ("xgboost-stumps", "xgboost", {"depth": 2, "learning_rate": 0.1}, {}),
         ("nearest", "nearest", {"neighbours": 8}, {"relevance": 0.5}),
         ("kernel-rough", "kernel", kernel | {"shape": "laplace", "length": 2.0}, {"relevance": 0.5}),
@@ -76,7 +79,7 @@ def _small(task: TableTask, rows: int) -> list[Entry]:
 
 
 def _large(rows: int) -> list[Entry]:
-    kernel = {"landmarks": _landmarks(rows)}
+    kernel = sizes("kernel", rows)
     return [
         ("lightgbm", "lightgbm", {"learning_rate": 0.1, "leaves": 63}, {}),
         ("xgboost", "xgboost", {"learning_rate": 0.1, "depth": 8, "column_share": 0.7, "least_weight": 5.0}, {}),
@@ -88,7 +91,7 @@ def _large(rows: int) -> list[Entry]:
             {"random_cuts": True, "learning_rate": 0.1, "leaves": 127, "least_rows": 10},
             {},
         ),
-        ("forest", "forest", {"trees": _trees(rows), "least_rows": 3}, {}),
+        ("forest", "forest", sizes("forest", rows) | {"least_rows": 3}, {}),
         ("kernel", "kernel", kernel, {"relevance": 0.5}),
         ("linear-products", "linear", {}, {"products": 20}),
         ("lightgbm-slow", "lightgbm", {"learning_rate": 0.04, "leaves": 127, "column_share": 0.6}, {}),
@@ -97,12 +100,13 @@ def _large(rows: int) -> list[Entry]:
     ]
 
 
-def _landmarks(rows: int) -> int:
-    return int(max(20, min(MOST_LANDMARKS, rows, (KERNEL_WORK / rows) ** 0.5)))
-
-
-def _trees(rows: int) -> int:
-    return int(max(LEAST_TREES, min(MOST_TREES, FOREST_WORK / rows)))
+def sizes(family: str, rows: int) -> dict[str, int]:
+    """Return what keeps a family's fit on so many rows to some seconds, where nothing else can end it."""
+    if family == "kernel":
+        return {"landmarks": int(max(20, min(MOST_LANDMARKS, rows, (KERNEL_WORK / rows) ** 0.5)))}
+    if family == "forest":
+        return {"trees": int(max(LEAST_TREES, min(MOST_TREES, FOREST_WORK / rows)))}
+    return {}
 
 
 def _candidate(task: TableTask, entry: Entry, seed: int) -> Candidate:

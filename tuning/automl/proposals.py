@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from training.core.families import joined, parted, whole_draw
 from training.core.space import Draw, Space, starting_draw
 from training.core.table import TableTask
-from tuning.automl.candidate import Candidate, arguments, from_draw, space_of
+from tuning.automl.candidate import Candidate, arguments, from_draw, kind_of, space_of
+from tuning.automl.portfolio import sizes
 from tuning.search.members import open_search
 from tuning.search.outcome import Outcome
 from tuning.search.policy import SearchPolicy
@@ -31,15 +32,20 @@ class Proposals:
         Whether bending the target is worth a try.
     search
         Name of the searcher.
+    rows
+        That are learned from: sizes what it proposes.
     seed
         Of the search and of what it proposes.
     """
 
-    def __init__(self, task: TableTask, ranking: Ranking, *, skewed: bool, search: str, seed: int) -> None:
+    def __init__(
+        self, task: TableTask, ranking: Ranking, *, skewed: bool, search: str, rows: int, seed: int
+    ) -> None:
         self._task = task
         self._ranking = ranking
         self._skewed = skewed
         self._name = search
+        self._rows = rows
         self._seed = seed
         self._spaces: dict[str, Space] = {}
         self._policy: SearchPolicy | None = None
@@ -53,7 +59,10 @@ class Proposals:
             return None
         self._pending.append(draw)
         family, own = parted(self._spaces, draw)
-        return from_draw(f"{family}-{number}", family, self._spaces[family], own, whole=draw, seed=self._seed)
+        fixed = sizes(family, self._rows)
+        if "seed" in kind_of(self._task, family).parameter_names():
+            fixed["seed"] = self._seed
+        return from_draw(f"{family}-{number}", family, self._spaces[family], own, whole=draw, fixed=fixed)
 
     def tell(self, candidate: Candidate, score: float | None) -> None:
         """Learn what a proposed candidate scored; None where it failed."""
@@ -73,5 +82,7 @@ class Proposals:
             if candidate.family in self._spaces:
                 space = self._spaces[candidate.family]
                 draw = starting_draw(space, arguments(self._task, candidate))
+                if set(draw) != set(space):
+                    continue  # a default such as "the root of all columns" is no point of the space
                 self._policy.tell(whole_draw(self._spaces, candidate.family, draw), Outcome(values=(score,)))
         return self._policy
