@@ -32,13 +32,15 @@ from benchmarks.measure import Benchmark, Pair
 from benchmarks.nab_series import public_folder_has
 from benchmarks.public_data import public_file
 from cluster.errors import UserError
-from training.alarms.recipe import ALARM_PARAMS, AlarmRecipe
+from training.alarms.recipe import ALARM_PARAMS, LEAST_GAP_S
 from training.alarms.scorer import Scorer, crossed_scores, make
-from training.core.detector import Detector
 from training.core.panel import Panel
+from training.core.period import repetition
 from training.core.schema import Column, Schema
 from training.core.validation import ID, TIME
 from training.core.windows import Floats
+from training.detectors.ensemble import of_pieces
+from training.detectors.weighing import by_character
 from training.evaluation.alarm_budget import Budget, Flags, runs
 from training.evaluation.member_tails import MemberTails
 from training.evaluation.threshold import THRESHOLDS
@@ -46,9 +48,7 @@ from training.evaluation.threshold import THRESHOLDS
 LATE = 0.5
 BUDGETS = (1.0, 8.0)
 """Alarms per series per month: the default, and about two a week."""
-DETECTED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "ensemble": ("ensemble", ALARM_PARAMS["ensemble"]),
-    "ensemble_by_agreement": ("ensemble", {}),
+ALONE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "sub_pca": ("sub_pca", {}),
     "poly": ("poly", {}),
     "kmeans": ("kmeans", {}),
@@ -60,6 +60,9 @@ DETECTED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "z_score": ("z_score", {}),
     "robust_z_score": ("z_score", {"robust": True}),
 }
+TOGETHER = {"ensemble": "character", "ensemble_of_equals": "equal"}
+"""Name -> how the members of `AlarmRecipe`'s ensemble are weighted; the first is the product's."""
+DETECTED = (*TOGETHER, *ALONE)
 QUIET = "artificialNoAnomaly"
 GOAL = 1.5
 
@@ -123,10 +126,10 @@ class Setting:
     def __str__(self) -> str:
         return f"{self.method}, {self.alarms:g} a month"
 
-    def budget(self, file: Recorded, detector: Detector) -> Budget:
-        """Return the budget for a file's rows."""
-        recipe = AlarmRecipe(alarms_per_month=self.alarms)
-        return recipe.budget(detector, step_s=file.step_s, series=file.name)
+    def budget(self, file: Recorded, reach: int) -> Budget:
+        """Return the budget for rows scored by what looks back on `reach` rows; see `AlarmRecipe.budget`."""
+        gap_s = max(LEAST_GAP_S, reach * file.step_s / 2)
+        return Budget(step_s=file.step_s, alarms_per_series_per_month=self.alarms, gap_s=gap_s)
 
 
 SETTINGS = (*(Setting("adaptive", alarms) for alarms in BUDGETS), Setting("peaks", BUDGETS[0]))
@@ -178,22 +181,72 @@ def _read(file: str, windows: Sequence[tuple[str, str]]) -> Recorded:
     return Recorded(folder=folder, name=name, panel=Panel(frame, schema), step_s=step_s, windows=ranges)
 
 
-def scored(file: Recorded, name: str) -> tuple[Detector, Floats, Floats]:
-    """Return a fitted detector, (M, K) scores that set the level, and (M, R) those of the judged rows."""
-    kind, params = DETECTED[name]
-    history = Panel(file.panel.frame.iloc[: file.late], file.panel.schema)
-    scorer = Scorer.in_own_units(history, lambda: make(kind, params))
-    new = scorer.members_in_units(file.panel)[:, file.late :]
-    return scorer.detector, crossed_scores(history, lambda: make(kind, params)), new
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """What one detector says of a file, in its own units; see `Scorer`.
+
+    Parameters
+    ----------
+    known
+        (K,) of the history, by detectors that did not see the rows.
+    new
+        (R,) of the judged rows.
+    reach
+        Rows that a score looks back on.
+    """
+
+    known: Floats
+    new: Floats
+    reach: int
 
 
-def together(detector: Detector, series: str, known: Floats, new: Floats, budget: Budget) -> tuple[Floats, Floats]:
-    """Return (K,) and (R,) scores: an ensemble's members are put on one scale by tails of the known ones."""
-    if len(known) == 1:
-        return known[0], new[0]
-    names = detector.member_names
-    tails = MemberTails.fit(names, known, detector.member_weights(series), budget)
-    return tails.mean(tails.surprises(names, known)), tails.mean(tails.surprises(names, new))
+class Reads:
+    """Detectors of one file, each read once: members of an ensemble say the same as alone."""
+
+    def __init__(self, file: Recorded) -> None:
+        self.file = file
+        self.history = Panel(file.panel.frame.iloc[: file.late], file.panel.schema)
+        self._read: dict[str, Read | UserError] = {}
+
+    def of(self, kind: str, params: Mapping[str, Any]) -> Read:
+        """Return what a detector says; raise what it refused the history with."""
+        key = f"{kind} {sorted(params.items())}"
+        if key not in self._read:
+            try:
+                self._read[key] = self._made(kind, params)
+            except UserError as error:
+                self._read[key] = error
+        found = self._read[key]
+        if isinstance(found, UserError):
+            raise found
+        return found
+
+    def _made(self, kind: str, params: Mapping[str, Any]) -> Read:
+        scorer = Scorer.in_own_units(self.history, lambda: make(kind, params))
+        new = scorer.members_in_units(self.file.panel)[0, self.file.late :]
+        known = crossed_scores(self.history, lambda: make(kind, params))[0]
+        return Read(known=known, new=new, reach=scorer.reach)
+
+    def together(self, weighting: str, setting: Setting) -> tuple[Floats, Floats, Budget]:
+        """Return (K,) and (R,) scores of the members on one scale, and the budget."""
+        members = [(str(each["name"]), each["params"]) for each in ALARM_PARAMS["ensemble"]["members"]]
+        reads = [self.of(kind, params) for kind, params in members]
+        budget = setting.budget(self.file, max(each.reach for each in reads))
+        names = [kind for kind, _ in members]
+        weights = np.ones(len(names)) / len(names)
+        if weighting == "character":
+            pieces = np.array([of_pieces(make(kind, params)) for kind, params in members])
+            weights = by_character(pieces, repetition(self.history.table.rows)[1])
+        known, new = (np.stack([getattr(each, part) for each in reads]) for part in ("known", "new"))
+        tails = MemberTails.fit(names, known, weights, budget)
+        return tails.mean(tails.surprises(names, known)), tails.mean(tails.surprises(names, new)), budget
+
+    def scores(self, name: str, setting: Setting) -> tuple[Floats, Floats, Budget]:
+        """Return (K,) scores that set the level, (R,) those of the judged rows, and the budget."""
+        if name in TOGETHER:
+            return self.together(TOGETHER[name], setting)
+        read = self.of(*ALONE[name])
+        return read.known, read.new, setting.budget(self.file, read.reach)
 
 
 def strange(known: Floats, new: Floats, method: str, budget: Budget) -> Flags:
@@ -208,22 +261,17 @@ def strange(known: Floats, new: Floats, method: str, budget: Budget) -> Flags:
     return found
 
 
-def judged(file: Recorded, name: str) -> dict[Setting, Outcome]:
+def judged(reads: Reads, name: str) -> dict[Setting, Outcome]:
     """Return what a detector does on a file in each setting."""
-    try:
-        detector, known, new = scored(file, name)
-    except UserError as error:
-        return {setting: quiet(file, setting, error) for setting in SETTINGS}
-    return {setting: _judged(file, detector, known, new, setting) for setting in SETTINGS}
+    return {setting: _judged(reads, name, setting) for setting in SETTINGS}
 
 
-def _judged(file: Recorded, detector: Detector, known: Floats, new: Floats, setting: Setting) -> Outcome:
-    budget = setting.budget(file, detector)
+def _judged(reads: Reads, name: str, setting: Setting) -> Outcome:
     try:
-        before, after = together(detector, file.name, known, new, budget)
-        return outcome(file, strange(before, after, setting.method, budget), budget)
+        before, after, budget = reads.scores(name, setting)
+        return outcome(reads.file, strange(before, after, setting.method, budget), budget)
     except UserError as error:
-        return quiet(file, setting, error)
+        return quiet(reads.file, setting, error)
 
 
 def quiet(file: Recorded, setting: Setting, why: UserError) -> Outcome:
@@ -287,7 +335,10 @@ def verdicts(told: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 def pair(seed: int, baseline_first: bool) -> Pair:  # noqa: ARG001 - a figure that no order changes
     """Judge every file by every detector; the figure is alarms outside the labels, the baseline what is allowed."""
     files = list(recorded())
-    every = {name: [judged(file, name) for file in files] for name in DETECTED}
+    every: dict[str, list[dict[Setting, Outcome]]] = {name: [] for name in DETECTED}
+    for reads in map(Reads, files):
+        for name in DETECTED:
+            every[name].append(judged(reads, name))
     notes: dict[str, Any] = {}
     for setting in SETTINGS:
         notes[str(setting)] = _told({name: [told[setting] for told in each] for name, each in every.items()})

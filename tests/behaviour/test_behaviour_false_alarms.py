@@ -12,6 +12,7 @@ from benchmarks.false_alarms import (
     QUIET,
     SETTINGS,
     Outcome,
+    Reads,
     Recorded,
     judged,
     of_series,
@@ -70,7 +71,7 @@ def quiet_files(data_dir: Path) -> list[Recorded]:
 
 
 def test_quiet_series_raise_few_alarms_in_each_setting_that_keeps_a_budget(quiet_files: list[Recorded]) -> None:
-    told = [judged(one, "moving_average") for one in quiet_files]
+    told = [judged(Reads(one), "moving_average") for one in quiet_files]
     assert [one.file.name for one in (each[SETTINGS[0]] for each in told) if one.silent] == ["art_flatline"]
     for setting in SETTINGS:
         if setting.method == "adaptive":
