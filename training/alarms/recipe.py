@@ -17,8 +17,9 @@ LEAST_GAP_S = 3_600.0
 ALARM_PARAMS: Mapping[str, Mapping[str, Any]] = {
     "ensemble": {"members": [*MEMBERS, *OF_ROWS], "weighting": "character"}
 }
-"""Where alarms are wanted and not an order of all rows. Of the ensembles that kept a budget within a factor 1.5 on
-untouched rows of public series (NAB) this one found most of what was planted into them (`benchmarks planted`)."""
+"""Where alarms are wanted and not an order of all rows. Chosen by what was planted into histories of public series
+(`benchmarks planted`): of 248 events it found 81 and kept the budget, the catalog's ensemble 25; equal weights found
+as many with more alarms, and the mean of the two most surprised members 85, which is not more than chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
