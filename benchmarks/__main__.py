@@ -31,6 +31,9 @@ BENCHMARKS = {
     "regret": "benchmarks.regret",
     "search_trials": "benchmarks.search_trials",
     "rollouts": "benchmarks.rollouts",
+    "serving_bulk": "benchmarks.serving.bulk",
+    "serving_graph": "benchmarks.serving.graph",
+    "serving_spike": "benchmarks.serving.spike",
     "serving_throughput": "benchmarks.serving.throughput",
     "victoria": "benchmarks.victoria",
 }

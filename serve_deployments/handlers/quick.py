@@ -74,7 +74,7 @@ class QuickReader:
         if count < self._rows or len(values) != len(self._names) or series.future:
             return None
         columns = [values.get(name, ()) for name in self._names]
-        if any(len(column) != count for column in columns):
+        if set(map(len, columns)) != {count}:
             return None
         grid = _grid_of(series.timestamps[0], count, self._frequency)
         if grid is None or grid[0] != series.timestamps:
