@@ -51,7 +51,9 @@ def verify(
     else:
         rows = [{"segment": each.segment, "found": each.what, "what": each.message} for each in report.findings]
         print_rows(rows, title="Findings", empty="Nothing was changed, deleted, inserted or cut off.")
-        console.print(f"{report.records} records in {report.segments} chains; head {_text(report.head)}")
+        console.print(
+            f"{report.records} records in {report.segments} chains; head {_text(report.head)}", soft_wrap=True
+        )
     if not report.whole:
         broken = [each for each in report.findings if each.tampering]
         raise AuditBroken(

@@ -121,4 +121,6 @@ def _show(key: ApiKey, path: Path, as_json: bool, what: str) -> None:
     if as_json:
         print_json({"id": key.key_id, "key": key.text, "file": path})
     else:
-        console.print(f"{key.text}\n\n{what} It is stored as a hash in {path} and cannot be shown again.")
+        console.print(
+            f"{key.text}\n\n{what} It is stored as a hash in {path} and cannot be shown again.", soft_wrap=True
+        )
