@@ -66,7 +66,7 @@ def automl(
         return
     print_rows([_short(row) for row in told["leaderboard"][:SHOWN]], title="\nleaderboard", empty="")
     print_rows(told["figures"], title="\nOn rows held out", empty="")
-    print_pairs([(key, told[key]) for key in ("why", "took", "model", "version") if key in told])
+    print_pairs([(key, told[key]) for key in ("why", "took", "energy", "model", "version") if key in told])
 
 
 def _rows(
@@ -82,6 +82,7 @@ def _rows(
     from apps.pipelines.automl import find, ray_workers, register
     from cluster.registry.mlflow_registry import open_registry
     from tuning.automl.automl import AutoMLSpec
+    from tuning.energy import EnergyModel
 
     settings = Settings.from_environment()
     spec = AutoMLSpec(budget_s=budget_s, search=search, seed=seed)
@@ -93,6 +94,7 @@ def _rows(
         "figures": found.judged.figures(found.name),
         "why": found.result.blending.why,
         "took": f"{found.result.elapsed_s:.1f} s of {budget_s:g} s, {found.result.tried} candidates",
+        "energy": EnergyModel().told(),
         "model": version.name,
         "version": str(version.version),
     }

@@ -116,7 +116,7 @@ class AutoML:
         self._on_step = on_step
 
     def fit(self, table: Table, target: Values, schema: TableSchema) -> AutoMLResult:
-        """Return the best ensemble that the time allows.
+        """Return the best ensemble that the time allows; on Ctrl-C, of the candidates that are through by then.
 
         Parameters
         ----------
@@ -131,6 +131,8 @@ class AutoML:
             There are too few rows.
         PermanentError
             Every candidate failed; the message has the first one's cause.
+        KeyboardInterrupt
+            Ctrl-C before any candidate was through.
         """
         self._started_s = self._clock.now_s()
         material = self._material(table, target, schema)
@@ -154,8 +156,14 @@ class AutoML:
             started_s=self._elapsed_s(),
             ordered=self.spec.ordered,
         )
+        self._interrupted = False
         try:
             self._explore(race, workers, seen, proposals)
+            return self._chosen(schema, seen, race, workers)
+        except KeyboardInterrupt:
+            if not seen.best(race.opening):
+                raise
+            self._interrupted = True
             return self._chosen(schema, seen, race, workers)
         finally:
             workers.close()
@@ -271,7 +279,7 @@ class AutoML:
 
     def _close(self, assigned: Assigned, seen: Seen, workers: Workers) -> None:
         left_s = self.spec.budget_s * CLOSED_SHARE - self._elapsed_s()
-        if left_s <= 0:
+        if left_s <= 0 or self._interrupted:
             return
         while not workers.free:
             if workers.wait(left_s) is None:  # a straggler of the search: too late to count

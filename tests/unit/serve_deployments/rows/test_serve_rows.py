@@ -171,7 +171,8 @@ def test_rows_are_predicted_over_http_and_faults_have_their_place(
     assert answer.status_code == 200, answer.text
     said = PredictResponse(**{key: answer.json()[key] for key in PredictResponse.model_fields})
     expected = model.ensemble.predict(pd.DataFrame(rows)).values
-    np.testing.assert_allclose([each.prediction for each in said.predictions], expected)
+    got = np.array([float(each.prediction) for each in said.predictions])
+    np.testing.assert_allclose(got, np.asarray(expected, dtype=np.float64))
     bad = http.post("/v1/predict", json={"model": "goods-cost", "rows": [{"size": "large"}]})
     assert bad.status_code == 422
     assert "body.rows[0].size" in bad.text

@@ -16,7 +16,7 @@ from training.core.artifact import load_artifact, save_artifact
 from training.core.table import Feature, TableSchema
 from training.tabular import TABULAR_MODELS
 from training.tabular.ensemble import TabularEnsemble
-from tuning.automl.automl import AutoML, AutoMLSpec
+from tuning.automl.automl import AutoML, AutoMLResult, AutoMLSpec
 from tuning.automl.trial import Assigned, Fit, Material
 from tuning.automl.workers import Ended, Failed, InProcess
 
@@ -50,13 +50,18 @@ def schema(task: str) -> TableSchema:
 class Slow(InProcess):
     """Does the real fits of families without libraries, and lets the clock run as told for each."""
 
-    def __init__(self, material: Material, clock: Clock, *, took_s: float, broken: str = "") -> None:
+    def __init__(
+        self, material: Material, clock: Clock, *, took_s: float, broken: str = "", most: int = 10_000
+    ) -> None:
         super().__init__(material, clock)
+        self._most = most
         assert isinstance(clock, ManualClock)
         self._hand, self._took_s, self._broken = clock, took_s, broken
         self.done: list[Assigned] = []
 
     def wait(self, timeout_s: float) -> Ended | None:
+        if len(self.done) == self._most:
+            raise KeyboardInterrupt
         assigned = self._waiting[0]
         self.done.append(assigned)
         self._hand.advance(self._took_s)
@@ -67,11 +72,14 @@ class Slow(InProcess):
         return replace(ended, fit_s=self._took_s) if isinstance(ended, Fit) else ended
 
 
-def run(task: str, *, budget_s: float, took_s: float, broken: str = "", ordered: bool = False):  # type: ignore[no-untyped-def]
-    clock, made = ManualClock(), []
+def run(
+    task: str, *, budget_s: float, took_s: float, broken: str = "", ordered: bool = False, most: int = 10_000
+) -> tuple[AutoMLResult, float, Slow]:
+    clock = ManualClock()
+    made: list[Slow] = []
 
     def workers(material: Material, its_clock: Clock) -> Slow:
-        made.append(Slow(material, its_clock, took_s=took_s, broken=broken))
+        made.append(Slow(material, its_clock, took_s=took_s, broken=broken, most=most))
         return made[0]
 
     spec, frame = AutoMLSpec(budget_s=budget_s, search="random", ordered=ordered), rows(160)
@@ -137,3 +145,12 @@ def test_a_budget_for_hardly_a_fit_still_gives_an_answer() -> None:
     assert len(workers.done) <= 3
     assert ended_s <= 1.4
     assert found.ensemble.predict(rows(5, seed=1)).values.shape == (5,)
+
+
+def test_ctrl_c_leaves_what_was_found_by_then() -> None:
+    found, ended_s, workers = run("regression", budget_s=100.0, took_s=0.3, most=40)
+    assert ended_s < 15
+    assert len(workers.done) == 40
+    assert found.ensemble.predict(rows(5, seed=1)).values.shape == (5,)
+    with pytest.raises(KeyboardInterrupt):
+        run("regression", budget_s=100.0, took_s=0.3, most=1)
