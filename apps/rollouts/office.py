@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import urllib.request
 from collections.abc import Mapping
@@ -79,9 +80,9 @@ class RolloutOffice:
             except HeliotropeError as error:
                 log.warning("%s: %s", type(error).__name__, error)
 
-    def ready(self) -> bool:
-        """Say that it works."""
-        return True
+    def pid(self) -> int:
+        """Return the id of the process."""
+        return os.getpid()
 
     def _deployed(self) -> tuple[int, str]:
         running = find_running(self._settings)

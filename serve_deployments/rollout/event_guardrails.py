@@ -98,6 +98,12 @@ class ErrorGuardrail(EventGuardrail):
         self._see((pairs["new_errors"] + both, pairs["count"]), (pairs["old_errors"] + both, pairs["count"]))
 
 
+class RefusalGuardrail(EventGuardrail):
+    """Requests that were refused (4xx): bad ones are refused by both versions alike, good ones by a broken one."""
+
+    name, event = "refusals", "refused"
+
+
 class RangeGuardrail(EventGuardrail):
     """Forecasts outside the schema's physical range: a sign of a broken version that needs no truth."""
 

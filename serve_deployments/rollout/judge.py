@@ -13,6 +13,7 @@ from serve_deployments.rollout.event_guardrails import (
     EventGuardrail,
     InaccuracyGuardrail,
     RangeGuardrail,
+    RefusalGuardrail,
     SlowP95Guardrail,
     SlowP99Guardrail,
     WidthGuardrail,
@@ -30,7 +31,8 @@ from serve_deployments.rollout.tally import Tree, add, empty_side
 ALPHA_SHARES: Mapping[str, float] = MappingProxyType(
     {
         "error_rate": 0.40,
-        "segment_error_rate": 0.20,
+        "segment_error_rate": 0.16,
+        "refusals": 0.04,
         "latency_p95": 0.08,
         "latency_p99": 0.08,
         "throughput": 0.04,
@@ -56,7 +58,7 @@ class JudgeSpec:
     shares
         Guardrail -> part of alpha; guardrails that are not named are not asked. The sum is at most 1.
     error_ratio
-        Error rate that is accepted whatever the old version does.
+        Error rate, and rate of refusals, that is accepted whatever the old version does.
     p95_s, p99_s
         Latencies that are accepted whatever the old version does.
     throughput_loss_ratio
@@ -100,6 +102,7 @@ class JudgeSpec:
         """Return the guardrails that have a part of alpha, and the one that asks for training."""
         made: Mapping[str, Callable[[float], Guardrail]] = {
             "error_rate": lambda a: ErrorGuardrail(a, allowed_ratio=self.error_ratio),
+            "refusals": lambda a: RefusalGuardrail(a, allowed_ratio=self.error_ratio),
             "segment_error_rate": lambda a: SegmentGuardrail(a, allowed_ratio=self.error_ratio),
             "latency_p95": lambda a: SlowP95Guardrail(a, allowed=self.p95_s),
             "latency_p99": lambda a: SlowP99Guardrail(a, allowed=self.p99_s),

@@ -48,7 +48,12 @@ class Outcome:
     @property
     def failed(self) -> bool:
         """Whether the version failed; an answer from a lower rung hides that from the user, not from us."""
-        return self.answer is None or self.answer.rung != PRIMARY
+        return not self.refused and (self.answer is None or self.answer.rung != PRIMARY)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the caller was told to mend the request: both versions do so alike, or one is broken."""
+        return isinstance(self.error, UserError)
 
 
 class SplitStep:
@@ -110,12 +115,10 @@ class SplitStep:
             return None
 
     async def _try(self, call: Call, next_: Next) -> Outcome:
-        """Call the version; a fault of the caller passes, and counts nowhere."""
+        """Call the version; whatever it raises is part of the outcome."""
         begun_s = time.perf_counter()
         try:
             answer = await next_(call)
-        except UserError:
-            raise
         except asyncio.CancelledError as error:
             duration_s = time.perf_counter() - begun_s
             if duration_s < 0.9 * self._timeout_s:
@@ -132,6 +135,7 @@ class SplitStep:
             side,
             duration_s=outcome.duration_s,
             failed=outcome.failed and self._traffic.first_failure(split, unit),
+            refused=outcome.refused,
             segments=segments(call.question),
             width_ratio=found.width_ratio,
             out_of_range=found.out_of_range,
@@ -183,14 +187,16 @@ class SplitStep:
         try:
             async with asyncio.timeout(self._timeout_s):
                 new = await self._try(shadow, next_)
-        except (TimeoutError, UserError) as error:
+        except TimeoutError as error:
             new = Outcome(answer=None, error=error, duration_s=self._timeout_s)
         self._compare(split, call, new, old)
 
     def _compare(self, split: Split, call: Call, new: Outcome, old: Outcome) -> None:
         results: list[Any] = [outcome.answer.result if outcome.answer else None for outcome in (new, old)]
         differs = difference_ratio(*results)
-        self._traffic.tally(split).compared(new_failed=new.failed, old_failed=old.failed, difference_ratio=differs)
+        self._traffic.tally(split).compared(
+            new_failed=new.failed or new.refused, old_failed=old.failed or old.refused, difference_ratio=differs
+        )
         if differs is not None:
             case = {
                 "request_id": call.visit.request_id,

@@ -28,6 +28,7 @@ def empty_side() -> dict[str, Tree]:
     return {
         "requests": 0,
         "errors": 0,
+        "refused": 0,
         "out_of_range": 0,
         "inaccurate": 0,
         "durations": [0] * (len(EDGES) + 1),
@@ -56,6 +57,7 @@ class Tally:
         *,
         duration_s: float,
         failed: bool,
+        refused: bool = False,
         segments: Iterable[str] = (),
         width_ratio: float | None = None,
         out_of_range: bool = False,
@@ -69,7 +71,9 @@ class Tally:
         duration_s
             From the request's arrival to the answer.
         failed
-            The caller got a fault of ours (5xx).
+            The caller got a fault of ours (5xx), or an answer from a lower rung.
+        refused
+            The caller was told to mend the request (4xx).
         segments
             What its series belong to, each counted once.
         width_ratio
@@ -80,11 +84,12 @@ class Tally:
         counts = self.counts[side]
         counts["requests"] += 1
         counts["errors"] += failed
+        counts["refused"] += refused
         counts["out_of_range"] += out_of_range
         for segment in set(segments):
             self._segment(segment)[side]["requests"] += 1
             self._segment(segment)[side]["errors"] += failed
-        if not failed:
+        if not failed and not refused:
             counts["durations"][cell(duration_s)] += 1
             _moment(counts["duration_s"], duration_s)
         if width_ratio is not None and isfinite(width_ratio):

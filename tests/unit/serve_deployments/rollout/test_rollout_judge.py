@@ -50,6 +50,7 @@ def test_equal_versions_breach_nothing() -> None:
     ("guardrail", "change"),
     [
         ("error_rate", lambda rng: {"failed": bool(rng.random() < 0.05)}),
+        ("refusals", lambda rng: {"refused": bool(rng.random() < 0.05)}),
         ("latency_p95", lambda rng: {"duration_s": float(rng.lognormal(-1.5, 0.4))}),
         ("latency_p99", lambda rng: {"duration_s": float(rng.lognormal(-1.2, 0.4))}),
         ("throughput", lambda rng: {"duration_s": float(rng.lognormal(-1.2, 0.4))}),

@@ -132,18 +132,15 @@ def test_a_users_requests_go_the_same_way(bench: Bench, good_request: dict[str, 
         assert len(set(ask(bench, good_request, times=3, headers={"X-User-Id": user}))) == 1
 
 
-def test_failures_are_the_versions_and_bad_requests_nobodys(bench: Bench, good_request: dict[str, Any]) -> None:
+def test_failures_and_refusals_are_counted_apart(bench: Bench, good_request: dict[str, Any]) -> None:
     bench.split(1.0)
     bench.broken.version = "2"
     assert ask(bench, good_request) == ["Trying again does not help; somebody has to look"]
+    bench.broken.version = ""
     assert ask(bench, good_request | {"horizon": 999}) != ["2"]
     counts = bench.counts()["new"]
-    assert (counts["requests"], counts["errors"]) == (2, 2)
-    bench.broken.version = ""
-    bench.traffic.answered({"splits": []})
-    bench.split(1.0)
-    ask(bench, good_request | {"horizon": 999})
-    assert bench.traffic.batch().tallies == []
+    assert (counts["requests"], counts["errors"], counts["refused"]) == (2, 1, 1)
+    assert sum(counts["durations"]) == 0
 
 
 def test_a_version_that_is_not_there_is_the_default(bench: Bench, good_request: dict[str, Any]) -> None:
