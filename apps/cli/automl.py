@@ -80,21 +80,22 @@ def _rows(
     owner: str,
 ) -> dict[str, Any]:
     from apps.pipelines.automl import find, ray_workers, register
+    from apps.pipelines.search import energy_model
     from cluster.registry.mlflow_registry import open_registry
     from tuning.automl.automl import AutoMLSpec
-    from tuning.energy import EnergyModel
 
     settings = Settings.from_environment()
+    energy = energy_model(settings)
     spec = AutoMLSpec(budget_s=budget_s, search=search, seed=seed)
     with Bars() as bars, ray_workers(settings, workers) as hands:
-        found = find(frame, recognised, spec, progress=bars, workers=hands)
+        found = find(frame, recognised, spec, progress=bars, workers=hands, energy=energy)
     version = register(found, open_registry(settings), owner=owner)
     return {
         "leaderboard": [row.to_json() for row in found.result.leaderboard],
         "figures": found.judged.figures(found.name),
         "why": found.result.blending.why,
         "took": f"{found.result.elapsed_s:.1f} s of {budget_s:g} s, {found.result.tried} candidates",
-        "energy": EnergyModel().told(),
+        "energy": energy.told("processor seconds"),
         "model": version.name,
         "version": str(version.version),
     }

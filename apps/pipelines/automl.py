@@ -31,6 +31,7 @@ from training.data.readers import read_frame
 from tuning.automl.automl import AutoML, AutoMLResult, AutoMLSpec, MakeWorkers
 from tuning.automl.judge import JudgedTable, judge_table
 from tuning.automl.recognise import Recognised
+from tuning.energy import EnergyModel
 
 HELD_OUT = 0.15
 """Share of the rows that nothing is fitted or chosen on; as in the training of forecasters."""
@@ -93,6 +94,7 @@ def find(
     *,
     progress: Progress,
     workers: MakeWorkers | None = None,
+    energy: EnergyModel | None = None,
     clock: Clock | None = None,
 ) -> FoundTable:
     """Search on most rows, and judge on the rest.
@@ -109,6 +111,8 @@ def find(
         Hears where it is.
     workers
         Who does the fits; this process when None.
+    energy
+        Turns the fits' seconds into energy and carbon.
     clock
         Keeps the time.
 
@@ -128,7 +132,7 @@ def find(
         progress.update("search", min(int(elapsed_s), int(spec.budget_s)), int(spec.budget_s), what)
 
     left = replace(spec, budget_s=max(spec.budget_s - (clock.now_s() - started_s), 0.1 * spec.budget_s))
-    automl = AutoML(left, workers=workers, clock=clock, on_step=tell)
+    automl = AutoML(left, workers=workers, clock=clock, energy=energy, on_step=tell)
     result = automl.fit(table.take(learned), target[learned], schema)
     judged = judge_table(result.ensemble, table.take(held), target[held], target[learned])
     progress.update("search", int(spec.budget_s), int(spec.budget_s), f"{result.tried} candidates")

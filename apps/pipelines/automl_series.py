@@ -10,6 +10,7 @@ from apps.anomaly.train import register as register_alarms
 from apps.pipelines.choose import Asked
 from apps.pipelines.line import Line
 from apps.pipelines.progress import Progress
+from apps.pipelines.search import energy_model
 from apps.pipelines.source import load_source
 from apps.pipelines.watching import load_watched
 from cluster.clock import Clock, SystemClock
@@ -70,7 +71,9 @@ def find_forecaster(
     if not versions:
         raise refusals[0]
     return {
-        "leaderboard": [row for choice in selection.choices for row in _rows(choice, queue.took_s)],
+        "leaderboard": [
+            row for choice in selection.choices for row in _rows(choice, queue.took_s, energy_model(settings))
+        ],
         "figures": figures,
         "why": "; ".join([*(reason for choice in selection.choices for reason in choice.reasons), queue.reason()]),
         "took": f"{clock.now_s() - started_s:.1f} s of {budget_s:g} s, {len(queue.took_s)} families",
@@ -109,7 +112,7 @@ def find_alarms(
     name = _name(panel.schema, target)
     version = register_alarms(judged, open_registry(settings), name=name, owner=owner)
     took_s = clock.now_s() - started_s
-    energy = EnergyModel()
+    energy = energy_model(settings)
     kwh = energy.energy_kwh(cpu_s=took_s, gpu_s=0.0)
     says = {key: judged.model.of(key).scorer.says for key in judged.model.series}
     return {
@@ -136,8 +139,7 @@ def _chosen(line: Line, panel: Panel, queue: FamilyQueue, clock: Clock, started_
     return selection
 
 
-def _rows(choice: Choice, took_s: Mapping[str, float]) -> list[dict[str, Any]]:
-    energy = EnergyModel()
+def _rows(choice: Choice, took_s: Mapping[str, float], energy: EnergyModel) -> list[dict[str, Any]]:
     rows = []
     for row in choice.rows():
         seconds = took_s.get(row["family"], 0.0)

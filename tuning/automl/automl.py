@@ -23,6 +23,7 @@ from tuning.automl.rows import folds_of
 from tuning.automl.seen import Seen
 from tuning.automl.trial import Assigned, Fit, Material
 from tuning.automl.workers import Ended, InProcess, Workers
+from tuning.energy import EnergyModel
 
 FEW_ROWS = 600
 """Below, folds are repeated with other shuffles where there is time: one shuffle says little."""
@@ -98,6 +99,8 @@ class AutoML:
         Makes who does the fits, for the run's data; this process when None.
     clock
         Keeps the time.
+    energy
+        Turns the fits' seconds into energy and carbon.
     on_step
         Hears of progress.
     """
@@ -108,11 +111,13 @@ class AutoML:
         *,
         workers: MakeWorkers | None = None,
         clock: Clock | None = None,
+        energy: EnergyModel | None = None,
         on_step: OnStep | None = None,
     ) -> None:
         self.spec = spec
         self._make_workers = workers or InProcess
         self._clock = clock or SystemClock()
+        self._energy = energy or EnergyModel()
         self._on_step = on_step
 
     def fit(self, table: Table, target: Values, schema: TableSchema) -> AutoMLResult:
@@ -257,7 +262,7 @@ class AutoML:
             schema, encoders, members, blending.blend.only([int(at) for at in used]), errors
         )
         weights = {best[at]: float(blending.blend.weights[at]) for at in used}
-        rows = rows_of(seen, best, weights, race.opening)
+        rows = rows_of(seen, best, weights, race.opening, self._energy)
         return AutoMLResult(
             ensemble=ensemble,
             leaderboard=rows,

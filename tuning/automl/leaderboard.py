@@ -56,10 +56,13 @@ class Row:
 
 
 def rows_of(
-    seen: Seen, numbers: Sequence[int], weights: Mapping[int, float], folds: Sequence[int]
+    seen: Seen,
+    numbers: Sequence[int],
+    weights: Mapping[int, float],
+    folds: Sequence[int],
+    energy: EnergyModel,
 ) -> tuple[Row, ...]:
     """Return the rows of some candidates; the folds are those that they were judged on."""
-    energy = EnergyModel()
     rows = []
     for number in numbers:
         fits = seen.chosen(number)
