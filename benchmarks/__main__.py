@@ -8,6 +8,7 @@ from importlib import import_module
 from benchmarks.measure import Benchmark, run
 
 BENCHMARKS = {
+    "autoscaling": "benchmarks.autoscaling",
     "serving_cache": "benchmarks.serving_cache",
     "automl": "benchmarks.automl",
     "backtest_scale": "benchmarks.backtest_scale",

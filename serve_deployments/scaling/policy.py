@@ -10,6 +10,9 @@ from serve_deployments.scaling.forecast import Outlook, RateForecast
 
 MOST_GROWTH = 2.0
 """Slowness alone at most doubles the replicas: latency says that there are too few, not by how many."""
+UNASKED = Outlook(rate_per_s=math.nan, used=False, reason="not asked for")
+NOISE_RATIO = 1.3
+"""Chosen on days before those that `benchmarks.autoscaling` is run on: 1.2 and 1.5 were as good there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +92,10 @@ class ScalingPolicy:
 
     Load: the requests inside over `target_ongoing`, as Serve's own policy has it. Latency: more than there are,
     while requests take longer than `slow_s`. Forecast: the rate that is expected when a replica started now would
-    be ready, times the seconds that a request takes, is by Little's law what will be inside then. The forecast
-    only ever adds replicas, and only while its recent error is small: see `RateForecast`.
+    be ready, times the seconds that a request takes, is by Little's law what will be inside then. It counts only
+    while its recent error is small: see `RateForecast`. While it does, load alone has to exceed the target by
+    `NOISE_RATIO` before it asks for more: it is noisier than the forecast, and follows behind what the forecast has
+    seen coming.
 
     Parameters
     ----------
@@ -112,11 +117,13 @@ class ScalingPolicy:
     def decide(self, load: Load) -> ScalingDecision:
         """Return how many replicas there should be now."""
         self._notice(load)
-        outlook = self._outlook(load)
+        outlook = self._look_ahead(load)
+        foreseen, target = self._by_forecast(outlook), self.spec.target_ongoing
+        by_load = load.ongoing / (target * (NOISE_RATIO if foreseen else 1.0))
         needs = {
-            f"load: {load.ongoing:.3g} inside, {self.spec.target_ongoing:g} a replica": self._by_load(load),
+            f"load: {load.ongoing:.3g} inside, {target:g} a replica": by_load,
             f"latency: {load.latency_s:.3g} s, expected at most {self.spec.slow_s:g} s": self._by_latency(load),
-            f"forecast: {outlook.rate_per_s:.3g} requests a second": self._by_forecast(outlook),
+            f"forecast: {outlook.rate_per_s:.3g} requests a second": foreseen,
         }
         why, replicas = max(needs.items(), key=lambda need: need[1])
         replicas, why = self._bounded(load, replicas, why)
@@ -129,14 +136,11 @@ class ScalingPolicy:
         if math.isfinite(load.service_s):
             self._service_s = load.service_s
 
-    def _outlook(self, load: Load) -> Outlook:
+    def _look_ahead(self, load: Load) -> Outlook:
         if self._forecast is None:
-            return Outlook(rate_per_s=math.nan, used=False, reason="not asked for")
+            return UNASKED
         self._forecast.observe(load.now_s, load.arrived)
         return self._forecast.outlook()
-
-    def _by_load(self, load: Load) -> float:
-        return load.ongoing / self.spec.target_ongoing
 
     def _by_latency(self, load: Load) -> float:
         if not load.latency_s > self.spec.slow_s:
