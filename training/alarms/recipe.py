@@ -18,8 +18,8 @@ ALARM_PARAMS: Mapping[str, Mapping[str, Any]] = {
     "ensemble": {"members": [*MEMBERS, *OF_ROWS], "weighting": "character"}
 }
 """Where alarms are wanted and not an order of all rows. Chosen by what was planted into histories of public series
-(`benchmarks planted`): of 248 events it found 81 and kept the budget, the catalog's ensemble 25; equal weights found
-as many with more alarms, and the mean of the two most surprised members 85, which is not more than chance."""
+(`benchmarks planted`): of 248 events it found 81 and kept the budget, the catalog's ensemble 25. Equal weights
+found as many with more alarms, the mean of the two most surprised members 85, no more than chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
