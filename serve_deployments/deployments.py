@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -279,6 +280,8 @@ async def _tell_all(application: str, reason: str, model: str | None) -> int:
 def _api(parts: Assembly, service: Service, reporter: Reporter) -> App:
     @asynccontextmanager
     async def beside(app: FastAPI) -> AsyncIterator[None]:
+        gc.collect()
+        gc.freeze()  # models and modules stay: collections look at what requests leave, not at a million old objects
         async with reporter.beside(app), parts.guard.beside(), parts.net.beside(), _linked(parts):
             yield
 

@@ -13,6 +13,7 @@ MAX_COLUMNS = 256
 MAX_HORIZON = 10_000
 MAX_LEVELS = 33
 MAX_NAME = 200
+MAX_EXPLAINED = 8
 
 EXAMPLE_REQUEST: dict[str, Any] = {
     "model": "gas-turbine-nox",
@@ -73,6 +74,10 @@ class ForecastRequest(Wire):
         default=None,
         description="quantile levels, increasing within (0, 1); the first and the last bound the interval",
     )
+    explain: bool = Field(
+        default=False,
+        description=f"also tell what moved each forecast; at most {MAX_EXPLAINED} series, and not in a millisecond",
+    )
 
 
 class BulkOptions(BaseModel):
@@ -84,6 +89,17 @@ class BulkOptions(BaseModel):
     version: Name | None = None
     horizon: int | None = Field(default=None, ge=1, le=MAX_HORIZON)
     levels: Annotated[list[float], Field(min_length=2, max_length=MAX_LEVELS)] | None = None
+
+
+class Factor(Wire):
+    """What one driver contributed to a forecast, summed over its steps."""
+
+    series_id: str
+    target: str
+    driver: str
+    contribution: float = Field(description="in the target's unit; base + contributions are the forecast")
+    share: float = Field(description="its size over all sizes")
+    standard_error: float = Field(description="0 where it is exact")
 
 
 class ModelRef(Wire):
@@ -127,6 +143,7 @@ class ForecastResponse(Wire):
     fallback_reason: str | None = Field(description="why the rungs above did not answer; none on the primary")
     interval_level: float = Field(description="share of true values that lower .. upper is calibrated to hold")
     forecasts: list[TargetForecast]
+    explanation: list[Factor] | None = Field(default=None, description="where asked for; the largest first")
 
 
 class ColumnInfo(Wire):

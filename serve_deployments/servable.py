@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -93,6 +93,10 @@ class Servable(ABC):
     @abstractmethod
     def plain(self, result: Any) -> dict[str, Any]:
         """Return a result's fields of the answer, as orjson writes them."""
+
+    def explanation(self, question: Any) -> Callable[[], list[dict[str, Any]]] | None:  # noqa: ARG002
+        """Return what computes the explanation that a question asks for; None where it asks for none."""
+        return None
 
     def table(self, result: Any) -> pa.Table:  # noqa: ARG002 - of kinds without tables
         """Return a result as an Arrow table; raise UserError where this kind answers in JSON alone."""

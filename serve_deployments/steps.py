@@ -128,6 +128,8 @@ class Answer:
         Why a lower rung answered; empty on the primary.
     batch_requests
         How many requests shared its batch.
+    explanation
+        What moved it, where asked for.
     written
         The result's fields, once they are made.
     written_bytes
@@ -139,6 +141,7 @@ class Answer:
     rung: str = PRIMARY
     reason: str = ""
     batch_requests: int = 1
+    explanation: list[dict[str, Any]] | None = None
     written: dict[str, Any] | None = None
     written_bytes: int = 0
 

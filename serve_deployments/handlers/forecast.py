@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from cluster.errors import DataError, SignatureMismatch
 from serve_deployments.cache.key import series_digest
 from serve_deployments.handlers.arrow import BulkQuestion
 from serve_deployments.handlers.bulk import table_of, validate_table
+from serve_deployments.handlers.explain import explain
 from serve_deployments.handlers.quick import QuickReader
 from serve_deployments.handlers.validate import Job, validate
 from serve_deployments.schemas import ForecastRequest
@@ -92,8 +93,8 @@ class ForecastModel(Servable):
         return QuickReader(self.schema, self.ensemble.context)
 
     def identity(self, question: ForecastRequest | BulkQuestion) -> bytes | None:
-        """Return the digest of all that the question asks, see `cache.key`; tables are not kept."""
-        if isinstance(question, BulkQuestion):
+        """Return the digest of all that the question asks, see `cache.key`; neither tables nor reasons are kept."""
+        if isinstance(question, BulkQuestion) or question.explain:
             return None
         steps = self.ensemble.horizon if question.horizon is None else question.horizon
         return series_digest(question.series, steps, question.levels or DEFAULT_LEVELS)
@@ -155,6 +156,12 @@ class ForecastModel(Servable):
                 for t, target in enumerate(result.targets)
             ],
         }
+
+    def explanation(self, question: ForecastRequest | BulkQuestion) -> Callable[[], list[dict[str, Any]]] | None:
+        """Return what computes the key factors, where the question asks for them."""
+        if isinstance(question, BulkQuestion) or not question.explain:
+            return None
+        return partial(explain, question, self.schema, self.ensemble)
 
     def table(self, result: Prediction) -> pa.Table:
         """Return the forecasts as a table."""

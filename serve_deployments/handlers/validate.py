@@ -80,7 +80,7 @@ def read_by_table(request: ForecastRequest, schema: Schema, model: Ensemble) -> 
     for at, series in enumerate(request.series):
         _check_shape(at, series, schema)
         _check_future(at, series, model)
-    frame, rows = _frame(request.series, schema), model.context
+    frame, rows = frame_of(request.series, schema), model.context
     try:
         check(frame, schema, minimum_rows=rows)
     except (DataError, InsufficientHistoryError) as error:
@@ -200,7 +200,8 @@ def _column_text(schema: Schema, name: str) -> str:
     return f"numbers in {schema.column(name).range_text()}"
 
 
-def _frame(series: Sequence[Series], schema: Schema) -> pd.DataFrame:
+def frame_of(series: Sequence[Series], schema: Schema) -> pd.DataFrame:
+    """Return the series as one long table."""
     columns: Mapping[str, object] = {
         ID: np.repeat(
             np.array([each.series_id for each in series], dtype=object), [len(each.timestamps) for each in series]

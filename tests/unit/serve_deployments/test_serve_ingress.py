@@ -24,6 +24,7 @@ from serve_deployments.pipelines import Pipeline
 from serve_deployments.question_routes import FORECAST_PATH
 from serve_deployments.schemas import (
     EXAMPLE_REQUEST,
+    MAX_EXPLAINED,
     ForecastRequest,
     ForecastResponse,
     ModelList,
@@ -385,3 +386,30 @@ def test_a_slow_forecast_is_given_up_with_retry_after(
     response = client.post(FORECAST_PATH, json=good_request)
     assert problem(response, 503).type.endswith("too-slow")
     assert response.headers["retry-after"] == "1"
+
+
+def test_a_forecast_is_explained_where_asked(
+    client: Any, good_request: dict[str, Any], hourly: Panel, ensemble: Ensemble
+) -> None:
+    rows = hourly.frame.groupby("series_id", sort=False).tail(ensemble.context + 40)
+    for series in good_request["series"]:
+        group = rows[rows["series_id"] == series["series_id"]]
+        series["timestamps"] = [time.isoformat() for time in group["timestamp"]]
+        series["values"] = {name: group[name].tolist() for name in hourly.schema.names}
+    plain = client.post(FORECAST_PATH, json=good_request).json()
+    answer = client.post(FORECAST_PATH, json={**good_request, "explain": True})
+    told = ForecastResponse.model_validate_json(answer.content)
+    assert answer.json()["forecasts"] == plain["forecasts"]
+    assert "explanation" not in plain
+    assert told.explanation is not None
+    assert {factor.series_id for factor in told.explanation} == {"plant-1", "plant-2"}
+    sizes = [abs(factor.contribution) for factor in told.explanation if factor.series_id == "plant-1"]
+    assert sizes == sorted(sizes, reverse=True)
+    assert "NOX history" in {factor.driver for factor in told.explanation}
+
+
+def test_too_many_series_are_not_explained(client: Any, good_request: dict[str, Any]) -> None:
+    one = good_request["series"][0]
+    many = [{**one, "series_id": f"plant-{n}"} for n in range(MAX_EXPLAINED + 1)]
+    found = problem(client.post(FORECAST_PATH, json={**good_request, "series": many, "explain": True}), 400)
+    assert found.errors[0].field == "body.explain"
