@@ -281,7 +281,7 @@ def _api(parts: Assembly, service: Service, reporter: Reporter) -> App:
     @asynccontextmanager
     async def beside(app: FastAPI) -> AsyncIterator[None]:
         gc.collect()
-        gc.freeze()  # models and modules stay: collections look at what requests leave, not at a million old objects
+        gc.freeze()  # models and modules stay: collections look at what requests leave behind, not at those
         async with reporter.beside(app), parts.guard.beside(), parts.net.beside(), _linked(parts):
             yield
 
