@@ -8,6 +8,7 @@ import os
 import threading
 import urllib.request
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import ray
@@ -17,6 +18,7 @@ from apps.rollouts.world import PlatformWorld
 from apps.running import find_running
 from cluster.actors.state import SharedState
 from cluster.errors import HeliotropeError
+from cluster.registry.registry import Registry
 from cluster.settings import Settings
 from cluster.state.desired import DesiredState
 from serve_deployments.experiments.experiment import Reading
@@ -55,12 +57,10 @@ class RolloutOffice:
     """
 
     def __init__(self, settings: Settings, application: str, log_file: str) -> None:
-        from cluster.registry.mlflow_registry import open_registry
-
         self._settings, self._application = settings, application
         wanted: SharedState[Any] = SharedState(DesiredState, settings.storage_url)
         world = PlatformWorld(
-            registry=open_registry(settings),
+            registry=cache(self._open_registry),
             settings=settings,
             wanted=wanted,
             deployed=self._deployed,
@@ -83,6 +83,11 @@ class RolloutOffice:
     def pid(self) -> int:
         """Return the id of the process."""
         return os.getpid()
+
+    def _open_registry(self) -> Registry:
+        from cluster.registry.mlflow_registry import open_registry
+
+        return open_registry(self._settings)
 
     def _deployed(self) -> tuple[int, str]:
         running = find_running(self._settings)

@@ -33,7 +33,9 @@ class PlatformWorld:
 
     Parameters
     ----------
-    registry, settings
+    registry
+        Opens the platform's registry; called when a rollout first needs it.
+    settings
         Of the platform.
     wanted
         What should be served; the platform's own process deploys it.
@@ -48,7 +50,7 @@ class PlatformWorld:
     def __init__(
         self,
         *,
-        registry: Registry,
+        registry: Callable[[], Registry],
         settings: Settings,
         wanted: WantedState,
         deployed: Callable[[], tuple[int, str]],
@@ -101,7 +103,7 @@ class PlatformWorld:
             raise PermanentError(fault)
 
     def _graph(self, more: Mapping[str, Iterable[str]]) -> GraphSpec:
-        graph = graph_of_production(self._registry, self._settings)
+        graph = graph_of_production(self._registry(), self._settings)
         models = list(graph.models)
         for name, versions in more.items():
             known = {model.version for model in models if model.name == name}
@@ -109,15 +111,15 @@ class PlatformWorld:
         return GraphSpec.from_settings(self._settings, models)
 
     def _served(self, name: str, version: str) -> ServedModel:
-        return served_model(self._registry.get(name, SemanticVersion.parse(version)))
+        return served_model(self._registry().get(name, SemanticVersion.parse(version)))
 
     def _check(self, spec: Json) -> None:
         """Raise GateRefused before the first request where the version could not be promoted at the last."""
-        version = self._registry.get(spec["model"], SemanticVersion.parse(spec["new"]))
+        version = self._registry().get(spec["model"], SemanticVersion.parse(spec["new"]))
         check_gate(version, Stage.PRODUCTION, {**version.evidence, APPROVAL: spec["by"]})
 
     def _move(self, spec: Json, stage: Stage, evidence: Mapping[str, Any]) -> None:
-        self._registry.promote(spec["model"], SemanticVersion.parse(spec["new"]), stage, evidence)
+        self._registry().promote(spec["model"], SemanticVersion.parse(spec["new"]), stage, evidence)
 
 
 def evidence_gate(registry: Registry, name: str, version: SemanticVersion) -> list[dict[str, Any]]:

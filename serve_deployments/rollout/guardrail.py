@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import log
+from math import exp, log
 from typing import Any, ClassVar, Literal
 
 from serve_deployments.rollout.tally import Tree
@@ -79,7 +79,7 @@ class Finding:
 
 
 def _odds(log_evidence: float) -> str:
-    return f"{min(1e9, 2.718281828 ** min(log_evidence, 30.0)):.3g}"
+    return f"{exp(min(log_evidence, 20.0)):.3g}"
 
 
 class Guardrail(ABC):

@@ -111,7 +111,7 @@ class Platform:
         self.rollouts, self.experiments = self._state(Rollouts), self._state(Experiments)
         self.board = LocalBoard(folder)
         self.world = PlatformWorld(
-            registry=self.registry,
+            registry=lambda: self.registry,
             settings=settings,
             wanted=Ids(self.wanted),
             deployed=lambda: (self.deployed, self.fault),
