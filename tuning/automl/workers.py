@@ -7,7 +7,6 @@ from collections import deque
 from dataclasses import dataclass
 
 from cluster.clock import Clock
-from cluster.errors import HeliotropeError
 from tuning.automl.trial import Assigned, Fit, Material, Trials
 
 
@@ -93,5 +92,5 @@ def attempt(trials: Trials, assigned: Assigned) -> Ended:
     """Do a fit; a fault of the family or the data belongs to this candidate, and the others go on."""
     try:
         return trials.run(assigned)
-    except (HeliotropeError, ArithmeticError, ValueError, MemoryError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a library raises is told of its candidate, and counted
         return Failed(assigned=assigned, error=f"{type(error).__name__}: {error}")
