@@ -62,6 +62,7 @@ class Platform:
         self.running = running
         self._served: Served | None = None
         self._front: TlsFront | None = None
+        self._office: Any = None
 
     @classmethod
     @contextmanager
@@ -187,6 +188,11 @@ class Platform:
         if self._front:
             self._front.close()
             self._front = None
+        if self._office is not None:
+            from apps.rollouts.office import close_office
+
+            close_office(self._office, self.settings)
+            self._office = None
         if self._served:
             # A Ray of our own takes Serve with it.
             stop(replace(self._served, owns_serve=self._served.owns_serve and not self.cluster.owned))
@@ -197,6 +203,10 @@ class Platform:
 
         self._served = serve_graph(spec, self._inside())
         self._tell(endpoint=self._encrypted(self._served.url))
+        if spec.traffic is not None and self._office is None:
+            from apps.rollouts.office import open_office
+
+            self._office = open_office(self.settings, spec.application, spec.traffic.log_file)
 
     def _inside(self) -> Settings:
         """Return where the graph listens: behind HTTPS, only to this machine."""

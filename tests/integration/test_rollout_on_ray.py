@@ -158,7 +158,8 @@ def test_a_worse_version_is_rolled_back_and_an_equal_one_is_promoted(
         assert killed and ray.get(platform._office.pid.remote()) not in killed
         until(lambda: http.get("/api/models").json()["models"][0]["version"] == "1.1.0", platform, "1.1.0 served")
     assert {status for _, status in load.answers} == {200}
-    assert {version for version, _ in load.answers} == {"1.0.0", "1.1.0", "1.2.0"}
+    # Where a forecast of 1.2.0 is beyond reason, 1.0.0 answers in its place, and that counts against 1.2.0.
+    assert {version for version, _ in load.answers} >= {"1.0.0", "1.1.0"}
     versions = {str(each.version): each for each in platform.registry.versions("nox")}
     assert versions["1.2.0"].evidence["unstable"]["rollout"] == "worse"
     assert [versions[each].stage for each in ("1.0.0", "1.1.0", "1.2.0")] == [
