@@ -51,5 +51,5 @@ def explain(question: ForecastRequest, schema: Schema, model: Ensemble) -> list[
         error.context.setdefault("field", "body.series")
         raise
     columns = ("series_id", "target", "driver", "contribution", "share", "standard_error")
-    rows: list[dict[str, Any]] = found.totals()[list(columns)].to_dict("records")
-    return rows
+    rows = found.totals()[list(columns)].to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]

@@ -143,3 +143,46 @@ def test_the_door_queues_then_refuses_then_lets_in_again() -> None:
         assert entered == [0, 1, 3]
 
     asyncio.run(scenario())
+
+
+def test_on_the_loop_what_comes_in_one_turn_goes_together_and_a_large_item_takes_a_thread() -> None:
+    threads: list[tuple[int, int]] = []
+    reasons: list[str] = []
+
+    def run(items: Sequence[int]) -> Sequence[int | Exception]:
+        threads.append((len(items), threading.get_ident()))
+        return [2 * item for item in items]
+
+    async def scenario() -> None:
+        policy = BatchPolicy(target_s=60, max_size=8)
+        batcher: Batcher[int, int] = Batcher(
+            run, ThreadPoolExecutor(1), policy, inline=True, max_waiting=9, rows=abs, released=reasons.append
+        )
+        answers = await asyncio.gather(*(batcher.submit(number) for number in (1, 2, 3)))
+        assert [answer.value for answer in answers] == [2, 4, 6]
+        assert (await batcher.submit(20)).value == 40
+
+    asyncio.run(scenario())
+    here = threading.get_ident()
+    assert threads[0] == (3, here)
+    assert threads[1][0] == 1
+    assert threads[1][1] != here
+    assert reasons == ["idle", "full"]
+
+
+def test_items_that_are_not_alike_go_apart() -> None:
+    batches: list[list[int]] = []
+
+    def run(items: Sequence[int]) -> Sequence[int | Exception]:
+        batches.append(list(items))
+        return list(items)
+
+    async def scenario() -> None:
+        policy = BatchPolicy(target_s=60, max_size=8)
+        batcher: Batcher[int, int] = Batcher(
+            run, ThreadPoolExecutor(1), policy, inline=True, max_waiting=9, alike=lambda item: item % 2
+        )
+        await asyncio.gather(*(batcher.submit(number) for number in range(6)))
+
+    asyncio.run(scenario())
+    assert batches == [[0, 2, 4], [1, 3, 5]]
