@@ -69,6 +69,9 @@ def _standing(runs: Runs, seeds: range) -> dict[str, Any]:
         f"not_lost_to_{rival}": mean(each[rival]["verdict"] != "lost" for each in verdicts.values())
         for rival in RIVALS
     }
+    shares |= {
+        f"lower_mean_than_{rival}": mean(each[rival]["ratio"] < 1 for each in verdicts.values()) for rival in RIVALS
+    }
     neither = mean(all(each[rival]["verdict"] != "lost" for rival in RIVALS) for each in verdicts.values())
     over = [runs[key]["fit_s"] / BUDGET_S for key in runs if key.endswith("/ours")]
     return {
