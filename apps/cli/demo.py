@@ -73,7 +73,7 @@ def _train(platform: Platform, bars: Bars, *, trials: int, epochs: int, workers:
     recipe = line.recipe(panel, TARGET, epochs=epochs)
     recipe = recipe.with_members(tuple(each for each in recipe.members if each["name"] in SEARCHED))
     asked = Asked(budget=Budget(trials=trials))
-    judged = line.judge(panel, line.search(panel, recipe, asked).improved(recipe))
+    judged = line.judge(panel, line.search(panel, recipe, asked).whole().improved(recipe))
     print_rows(judged.figures(), title="\nOn the last 15 % of the data, which nothing was fitted on", empty="")
     version = line.register(judged, owner=getpass.getuser())
     console.print(f"Registered [bold]{version.name} {version.version}[/]: {judged.verdict.summary()}")

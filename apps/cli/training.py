@@ -56,7 +56,7 @@ def train(
     with Bars() as bars, Line.open(Settings.from_environment(), workers=workers, progress=bars) as line:
         recipe = line.recipe(panel, target, horizon=horizon, epochs=epochs)
         if trials:
-            recipe = line.search(panel, recipe, Asked(budget=Budget(trials=trials))).improved(recipe)
+            recipe = line.search(panel, recipe, Asked(budget=Budget(trials=trials))).whole().improved(recipe)
         judged = line.judge(panel, recipe)
         version = line.register(judged, owner=owner)
     facts = {"model": version.name, "version": str(version.version), "stage": version.stage.value}

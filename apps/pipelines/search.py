@@ -61,6 +61,12 @@ class Search:
         """The best trial's model and parameters."""
         return self.result.best.part
 
+    def whole(self) -> Search:
+        """Return it; raise KeyboardInterrupt where somebody ended it, who wants nothing after it either."""
+        if self.result.interrupted:
+            raise KeyboardInterrupt
+        return self
+
     def improved(self, recipe: Recipe) -> Recipe:
         """Return the recipe with each searched member's best parameters; what limits its training stays."""
         return recipe.with_members(tuple(self._improved(member) for member in recipe.members))

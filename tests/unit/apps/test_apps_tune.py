@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,11 @@ def test_a_table_shows_what_was_searched_in_three_digits() -> None:
     )  # fmt: skip
     found = Search(result=StudyResult(name="s", best=trial, trials=(trial,)))
     assert found.short_rows()[0]["params"] == "rate=0.0123, sizes=[8, 4]"
+
+
+def test_an_interrupted_search_ends_what_was_to_follow() -> None:
+    best = record(0, 0.1)
+    ended = StudyResult(name="s", best=best, trials=(best,))
+    assert Search(result=ended).whole().result is ended
+    with pytest.raises(KeyboardInterrupt):
+        Search(result=replace(ended, interrupted=True)).whole()
