@@ -154,7 +154,8 @@ class Answer:
     def write(self) -> None:
         """Write the fields as text, so that each further answer only copies it."""
         if self.written_bytes == 0:
-            texts = {name: orjson.dumps(value) for name, value in self.plain().items()}
+            # A copy: orjson's own bytes keep the room they grew in, several times their length.
+            texts = {name: bytes(memoryview(orjson.dumps(value))) for name, value in self.plain().items()}
             self.written = {name: orjson.Fragment(text) for name, text in texts.items()}
             self.written_bytes = sum(map(len, texts.values()))
 

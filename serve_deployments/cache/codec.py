@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import fields, is_dataclass
-from typing import Any, Protocol
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 import numpy as np
 import orjson
@@ -15,16 +15,6 @@ from serve_deployments.steps import Answer
 _LENGTH = struct.Struct("<q")
 _KINDS = frozenset("fiMb")
 """Of arrays: numbers, times, flags. An object array would be a pickle."""
-
-
-class Codec(Protocol):
-    """How a store outside the process writes and reads answers."""
-
-    def encode(self, answer: Answer) -> bytes:
-        """Return the answer as bytes."""
-
-    def decode(self, data: bytes, servable: Servable) -> Answer:
-        """Return the answer that `encode` wrote; raise ValueError for anything else."""
 
 
 class AnswerCodec:
@@ -70,6 +60,17 @@ class AnswerCodec:
 
 def _tuples(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def make_own(answer: Answer) -> None:
+    """Give an answer that is to be kept arrays of its own: as pieces of its batch's they would keep all of them."""
+    pieces = {
+        name: value.copy()
+        for name, value in vars(answer.result).items()
+        if isinstance(value, np.ndarray) and value.base is not None
+    }
+    if pieces:
+        answer.result = replace(answer.result, **pieces)
 
 
 def answer_bytes(answer: Answer) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from cluster.errors import ConfigError, HeliotropeError
 from cluster.monitoring.metrics import Metrics
 from cluster.security.roles import Permission
+from serve_deployments.cache.codec import make_own
 from serve_deployments.cache.hot import HotKeys
 from serve_deployments.cache.key import CacheKey
 from serve_deployments.cache.prediction import Computed, PredictionCache
@@ -75,6 +76,7 @@ class _Computation:
         answer = await self.next(self.call)
         keep = answer.rung == PRIMARY
         if keep:
+            make_own(answer)
             answer.write()
         return Computed(value=answer, keep=keep)
 
