@@ -18,7 +18,7 @@ WRITTEN = """global
     stats socket /x/admin.sock mode 666 level admin expose-fd listeners
 frontend prometheus
     bind :9101
-frontend http
+frontend http_frontend
     bind 127.0.0.1:8000
 listen stats
   bind *:8404
@@ -43,11 +43,14 @@ def test_the_launcher_binds_everything_to_loopback_before_the_program_starts(
     harmless = tmp_path / "launcher"
     harmless.write_text(text[: text.rindex("exec ")] + 'exec echo "$@"\n')
     harmless.chmod(0o700)
-    said = subprocess.run([harmless, "-f", config, "-W"], capture_output=True, text=True, check=True).stdout
+    for _ in range(2):  # Serve has it checked first, then run
+        said = subprocess.run([harmless, "-f", config, "-W"], capture_output=True, text=True, check=True).stdout
     assert said == f"-f {config} -W\n"
     binds = [line.split()[1] for line in config.read_text().splitlines() if line.split()[:1] == ["bind"]]
     assert binds == ["127.0.0.1:9101", "127.0.0.1:8000", "127.0.0.1:8404"]
     assert "mode 600 level admin" in config.read_text()
+    assert config.read_text().count("x-request-disconnect-disabled ?1\n") == 1
+    assert config.read_text().count("x-request-timeout-seconds 0\n") == 1
 
 
 def test_its_folder_is_the_owners_alone_and_holds_all_its_files(made: dict[str, str]) -> None:
