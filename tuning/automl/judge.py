@@ -23,7 +23,7 @@ class JudgedTable:
     Parameters
     ----------
     metrics, baseline
-        Name -> figure, of the ensemble and of the constant answer.
+        Name -> figure, of the ensemble and of the constant answer, as far as that has one.
     verdict
         Whether it may be registered.
     rows
@@ -38,7 +38,7 @@ class JudgedTable:
     def figures(self, name: str) -> list[dict[str, object]]:
         """Return a row a figure."""
         return [
-            {"figure": figure.replace("_", " "), name: value, BASELINE: self.baseline[figure]}
+            {"figure": figure.replace("_", " "), name: value, BASELINE: self.baseline.get(figure)}
             for figure, value in self.metrics.items()
         ]
 
@@ -63,7 +63,6 @@ def judge_table(ensemble: TabularEnsemble, table: Table, truth: Values, learned:
         mean = np.full(len(truth), float(learned.mean()))
         ours, base = _of_numbers(truth, np.asarray(said.values)), _of_numbers(truth, mean)
         ours |= {"coverage_90": float(((truth >= said.low) & (truth <= said.high)).mean())}
-        base |= {"coverage_90": float("nan")}
         first = "rmse"
     return JudgedTable(metrics=ours, baseline=base, verdict=_verdict(first, ours, base), rows=len(truth))
 
