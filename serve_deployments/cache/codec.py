@@ -79,5 +79,5 @@ def answer_bytes(answer: Answer) -> int:
     return arrays + answer.written_bytes + OBJECTS_BYTES
 
 
-OBJECTS_BYTES = 4096
+OBJECTS_BYTES = 6144
 """An answer's objects beside its numbers and texts: the result, some arrays' heads, names, a few dicts."""
