@@ -25,7 +25,6 @@ Waudby-Smith, I. and Ramdas, A. (2023). Estimating means of bounded random varia
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -66,8 +65,8 @@ class Alternatives:
 
 HIGHER = Alternatives(ratios=(1.5, 2.5, 5.0), weights=(0.2, 0.7, 0.1))
 """A rollout is there to catch a rate that doubles or trebles; a rise by a half shows in time."""
-LOWER = Alternatives(ratios=(0.9, 0.7, 0.3), weights=(0.4, 0.4, 0.2))
-"""Losses of throughput count from a tenth on."""
+LOWER = Alternatives(ratios=tuple(1.0 / ratio for ratio in HIGHER.ratios), weights=HIGHER.weights)
+"""The same the other way round: evidence that a rate is lower."""
 
 
 def log_evidence(
@@ -179,14 +178,13 @@ class EventShare:
         A ratio is outside where the evidence against it, from below or from above, reaches 2 / alpha.
         """
         limit = float(np.log(2.0 / alpha))
-        mirrored = Alternatives(ratios=tuple(1 / r for r in HIGHER.ratios), weights=HIGHER.weights)
 
         def refuted(log_ratio: float, alternatives: Alternatives) -> bool:
             return bool(self._log_evidence(float(np.exp(log_ratio)), alternatives)[row] >= limit)
 
         end = float(np.log(RATIO_BOUND))
         low = _edge(lambda at: refuted(at, HIGHER), -end, end)
-        high = -_edge(lambda at: refuted(-at, mirrored), -end, end)
+        high = -_edge(lambda at: refuted(-at, LOWER), -end, end)
         return (0.0 if low <= -end else float(np.exp(low)), np.inf if high >= end else float(np.exp(high)))
 
     def to_json(self) -> dict[str, Any]:
@@ -208,9 +206,3 @@ def _edge(refuted: Any, low: float, high: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if refuted(middle) else (low, middle)
     return low
-
-
-def combined(log_evidences: Iterable[float], weights: Sequence[float]) -> float:
-    """Return the logarithm of the weighted mean of evidences: evidence that not all hypotheses hold."""
-    terms = np.log(np.asarray(weights)) + np.asarray(list(log_evidences))
-    return float(np.logaddexp.reduce(terms))

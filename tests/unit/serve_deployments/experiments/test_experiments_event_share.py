@@ -15,7 +15,6 @@ from serve_deployments.experiments.event_share import (
     MAX_SHARES,
     Alternatives,
     EventShare,
-    combined,
     log_evidence,
 )
 
@@ -114,10 +113,6 @@ def test_the_state_survives_json() -> None:
     process.update([0, 1, 0], [5, 4, 5], share=0.5)
     again = EventShare(3).restore(json.loads(json.dumps(process.to_json())))
     assert again.log_evidence().tolist() == process.log_evidence().tolist()
-
-
-def test_the_mean_of_evidences_is_evidence() -> None:
-    assert combined([log(10.0), log(30.0)], [0.5, 0.5]) == pytest.approx(log(20.0))
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
