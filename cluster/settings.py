@@ -236,6 +236,10 @@ class Settings:
     """Life of a kept answer."""
     enable_fallback: bool = field(metadata=_knob(_SWITCH, _always(True)))
     """Where a model cannot answer, let the previous version, a rule or a stated default do it, and say so."""
+    fallback_defaults: str | None = field(
+        metadata=_knob(_text(r"\{.*\}", 'JSON such as {"nox": {"NOX": 60}}', optional=True), _always(None))
+    )
+    """What to answer where nothing else can: model -> target -> value. None refuses then."""
     answer_patience_s: float = field(metadata=_knob(_number(float, 0.01, 3600, "seconds"), _always(10.0)))
     """Time after which a version is given up and the next rung asked; at most half of the request's time-out."""
     cpu_power_w: float = field(metadata=_knob(_number(float, 0, 1000, "watts"), _always(15.0)))

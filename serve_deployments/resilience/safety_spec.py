@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import orjson
+
+from cluster.errors import ConfigError
 from cluster.settings import Settings
 from serve_deployments.cache.spec import CacheSpec
 from serve_deployments.resilience.spec import FallbackSpec
@@ -38,6 +41,7 @@ class SafetySpec:
             ),
             fallback=FallbackSpec(
                 enabled=settings.enable_fallback,
+                defaults=_defaults(settings.fallback_defaults),
                 # Half of the time-out at most: the rungs below need some of it.
                 patience_s=min(settings.answer_patience_s, settings.request_timeout_s / 2),
             ),
@@ -47,3 +51,19 @@ class SafetySpec:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild the spec from its fields as plain data."""
         return cls(cache=CacheSpec(**data["cache"]), fallback=FallbackSpec(**data["fallback"]))
+
+
+def _defaults(text: str | None) -> Mapping[str, Mapping[str, float]]:
+    """Return the stated values: model -> target -> number."""
+    if text is None:
+        return {}
+    try:
+        return {
+            str(model): {str(target): float(value) for target, value in targets.items()}
+            for model, targets in orjson.loads(text).items()
+        }
+    except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"ML_FALLBACK_DEFAULTS: got {text[:200]}, expected JSON of model -> target -> number, such as "
+            '{"nox": {"NOX": 60}}'
+        ) from error
