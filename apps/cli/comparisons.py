@@ -79,9 +79,15 @@ def size(
     effect: float = typer.Argument(help="Smallest difference worth finding."),
     alpha: float = typer.Option(0.05, help="Chance of a winner among equal arms."),
     power: float = typer.Option(0.8, help="Chance to find the effect."),
+    units: int | None = typer.Option(None, help="Units an arm will have: tell the power instead."),
 ) -> None:
     """Tell how many units an arm needs, looked at once and looked at all the time."""
-    from serve_deployments.experiments.design import fixed_size, sequential_size
+    from serve_deployments.experiments.design import fixed_power, fixed_size, sequential_size
+
+    if units is not None:
+        found = fixed_power(variance=variance, effect=effect, size=units, alpha=alpha)
+        print_pairs([("power at one look", found)])
+        return
 
     sizes = {"variance": variance, "effect": effect, "alpha": alpha, "power": power}
     print_pairs([("one look", fixed_size(**sizes)), ("all the time, at most", sequential_size(**sizes))])

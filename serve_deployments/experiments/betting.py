@@ -16,12 +16,16 @@ sequences. Annals of Statistics 49.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Self
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cluster.errors import ConfigError, DataError
 
 Floats = NDArray[np.float64]
+STATE = ("higher", "lower", "count", "sum", "squares")
 BOLDEST = 0.5
 """Share of the wealth a gambler risks at most: the paper's c; 0.5 or 0.75 are its choices."""
 
@@ -126,6 +130,16 @@ class BettingMean:
     def log_evidence_below(self, mean: float) -> Floats:
         """Return each row's evidence against "the mean is at least `mean`"; compare with log(1 / alpha)."""
         return self._lower[:, self._place(mean, np.floor)].copy()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the wealths and what bets go by; with the constructor's arguments they are the whole state."""
+        return {name: getattr(self, f"_{name}").tolist() for name in STATE}
+
+    def restore(self, state: Mapping[str, Any]) -> Self:
+        """Take over what `to_json` gave."""
+        for name in STATE:
+            setattr(self, f"_{name}", np.asarray(state[name], dtype=np.float64))
+        return self
 
     def _place(self, mean: float, rounded: np.ufunc) -> int:
         share = (mean - self.low) / (self.high - self.low)

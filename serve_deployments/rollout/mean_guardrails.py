@@ -1,4 +1,4 @@
-"""Guardrails on means: throughput, accuracy against a floor, disagreement with the old version. Asymptotic."""
+"""Guardrails on means: throughput and accuracy against a floor (asymptotic), disagreement with the old version."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from serve_deployments.experiments.betting import BettingMean
 from serve_deployments.experiments.estimates import Estimate
 from serve_deployments.experiments.normal_mixture import log_evidence
 from serve_deployments.rollout.guardrail import Consequence, Finding, Guardrail, Window
@@ -13,6 +14,8 @@ from serve_deployments.rollout.tally import add
 
 MIN_SEEN = 200
 """Observations a mean needs before its normal approximation is trusted."""
+GRID = 41
+"""Candidate means of a difference: steps of 0.025, which hold the usual limits."""
 CERTAIN = 1e3
 """Infinite evidence (numbers without any spread) as a number that JSON knows."""
 Sums = list[float]
@@ -142,8 +145,10 @@ class RetrainGuardrail(AccuracyGuardrail):
     name = "accuracy_retrain"
 
 
-class DisagreementGuardrail(MeanGuardrail):
+class DisagreementGuardrail(Guardrail):
     """The versions' forecasts of the same request must not differ by more than a share of their size, on average.
+
+    Exact: the mean difference of each window's pairs is one number in [0, 1] to bet on.
 
     Parameters
     ----------
@@ -158,13 +163,32 @@ class DisagreementGuardrail(MeanGuardrail):
     def __init__(self, alpha: float, *, allowed_ratio: float) -> None:
         super().__init__(alpha)
         self.allowed_ratio = allowed_ratio
+        self._bets = BettingMean(alpha=alpha, grid=GRID)
 
     def update(self, window: Window) -> None:
         """Take in a window."""
-        self._take(new=window.pairs["differences"])
+        count, total, _ = window.pairs["differences"]
+        if count:
+            self._bets.update(min(1.0, total / count))
 
     def findings(self) -> list[Finding]:
         """Return the one finding."""
-        new = _estimate(self._sums["new"])
-        excess = Estimate(value=new.value - self.allowed_ratio, variance=new.variance)
-        return self._finding(excess, scale=0.1, allowed=self.allowed_ratio)
+        seen = bool(self._bets.count[0])
+        return [
+            Finding(
+                guardrail=self.name,
+                log_evidence=float(self._bets.log_evidence_above(self.allowed_ratio)[0]),
+                log_limit=self.log_limit,
+                new=float(self._bets.mean[0]) if seen else 0.0,
+                old=0.0,
+                allowed=self.allowed_ratio,
+            )
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the bets."""
+        return self._bets.to_json()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over bets."""
+        self._bets.restore(state)

@@ -84,9 +84,9 @@ def test_a_rate_that_is_accepted_anyway_is_no_breach() -> None:
 
 def test_pairs_of_answers_are_evidence_without_any_user_on_the_new_version() -> None:
     judge, rng = Judge(JudgeSpec()), np.random.default_rng(7)
-    for _ in range(10):
+    for _ in range(30):
         tally = Tally()
-        for _ in range(60):
+        for _ in range(20):
             tally.compared(new_failed=bool(rng.random() < 0.08), old_failed=False, difference_ratio=0.9)
         judge.update(None, tally.counts)
     assert set(breached(judge.findings())) == {"error_rate", "disagreement"}
