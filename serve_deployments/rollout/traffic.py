@@ -74,8 +74,8 @@ class Traffic:
         if splits == self._told:
             return
         found: dict[str, list[Split]] = {}
-        for told in splits:
-            split = Split.from_json(told)
+        # Experiments first: a rollout divides what takes part in none, so that neither sees the other's arms.
+        for split in sorted(map(Split.from_json, splits), key=lambda each: not each.exposed):
             found.setdefault(split.model, []).append(split)
         self._splits, self._told = found, splits
 

@@ -14,6 +14,7 @@ from cluster.clock import ManualClock
 from cluster.errors import DataError, PermanentError, TransientError, UnknownNameError
 from cluster.monitoring.metrics import Metrics
 from serve_deployments.admission import Limits
+from serve_deployments.experiments.assignment import Slot
 from serve_deployments.handlers.forecast import ForecastModel
 from serve_deployments.handlers.kinds import load
 from serve_deployments.handlers.shelf import Shelf
@@ -124,6 +125,18 @@ def test_a_sticky_series_stays_and_its_failures_count_once(bench: Bench, good_re
     bench.broken.version = "2"
     ask(bench, good_request, times=5)
     assert (bench.counts()["new"]["requests"], bench.counts()["new"]["errors"]) == (5, 1)
+
+
+def test_a_rollout_divides_what_takes_part_in_no_experiment(bench: Bench, good_request: dict[str, Any]) -> None:
+    rollout = Split(model="nox", owner="r", revision=1, salt="r", arms={"2": 1.0, "1": 0.0})
+    slot = Slot(low=0.0, high=0.5)
+    experiment = Split(model="nox", owner="e", revision=1, salt="e", arms={"1": 1.0}, slot=slot, exposed=True)
+    bench.traffic.update([rollout.to_json(), experiment.to_json()])
+    versions = ask(bench, good_request, times=20)
+    batch = bench.traffic.batch()
+    counted = {owner: counts["new"]["requests"] for owner, _, counts in batch.tallies}
+    assert counted == {"e": versions.count("1"), "r": versions.count("2")}
+    assert len(batch.exposures) == versions.count("1") > 0
 
 
 def test_a_users_requests_go_the_same_way(bench: Bench, good_request: dict[str, Any]) -> None:
