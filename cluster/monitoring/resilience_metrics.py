@@ -11,6 +11,7 @@ CACHE_REQUESTS = "ml_cache_requests_total"
 CACHE_HIT_RATIO = "ml_cache_hit_ratio"
 CACHE_BYTES = "ml_cache_bytes"
 CACHE_INVALIDATIONS = "ml_cache_invalidations_total"
+CACHE_FAILURES = "ml_cache_failures_total"
 CACHE_WARMED = "ml_cache_warmed_total"
 FALLBACK_ANSWERS = "ml_fallback_answers_total"
 BREAKER_OPENED = "ml_breaker_opened_total"
@@ -43,6 +44,9 @@ class ResilienceMetrics:
         self._invalidations = Counter(
             CACHE_INVALIDATIONS, "Times kept answers were thrown away", ("reason",), registry=registry
         )
+        self._failures = Counter(
+            CACHE_FAILURES, "Calls of a cache outside the process that failed or were spared", registry=registry
+        )
         self._warmed = Counter(CACHE_WARMED, "Answers renewed before they were asked for", registry=registry)
         self._fallbacks = Counter(
             FALLBACK_ANSWERS,
@@ -68,6 +72,10 @@ class ResilienceMetrics:
     def invalidated(self, reason: str) -> None:
         """Count one invalidation."""
         self._invalidations.labels(reason).inc()
+
+    def cache_failed(self) -> None:
+        """Count one call of a cache outside the process that gave nothing."""
+        self._failures.inc()
 
     def warmed(self) -> None:
         """Count one answer renewed ahead of its question."""

@@ -45,8 +45,6 @@ class ExpiringLRU(Generic[V]):
         self._measure, self._clock, self.max_bytes, self.ttl_s = measure, clock, max_bytes, ttl_s
         self._entries: OrderedDict[CacheKey, _Entry[V]] = OrderedDict()
         self._bytes = 0
-        self.evicted = 0
-        """Entries pushed out for room, since the start."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -80,7 +78,6 @@ class ExpiringLRU(Generic[V]):
         self._bytes += size_bytes
         while self._bytes > self.max_bytes:
             self._drop(next(iter(self._entries)))
-            self.evicted += 1
 
     def left_s(self, key: CacheKey) -> float:
         """Return how long an entry still lives; 0 where there is none."""

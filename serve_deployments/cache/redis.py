@@ -24,6 +24,10 @@ BREAKER = BreakerSpec(failures=3, open_s=5.0, half_open_calls=1)
 _ERA = struct.Struct("<qq")
 
 
+def _unheard() -> None:
+    """Tell nobody."""
+
+
 class RedisStore(Generic[V]):
     """Answers in a Redis, by application.
 
@@ -47,6 +51,8 @@ class RedisStore(Generic[V]):
         For the breaker.
     timeout_s
         Of each call.
+    failed
+        Told of each call that failed, or was not made because of those before.
 
     Raises
     ------
@@ -64,8 +70,9 @@ class RedisStore(Generic[V]):
         ttl_s: float,
         clock: Clock,
         timeout_s: float = TIMEOUT_S,
+        failed: Callable[[], None] = _unheard,
     ) -> None:
-        self._encode, self._decode = encode, decode
+        self._encode, self._decode, self._failed = encode, decode, failed
         self._client = _client(url, timeout_s)
         self._prefix, self._ttl_ms, self._timeout_s = (
             f"heliotrope:{application}:cache",
@@ -73,8 +80,6 @@ class RedisStore(Generic[V]):
             timeout_s,
         )
         self.breaker = CircuitBreaker(BREAKER, clock)
-        self.failures = 0
-        """Calls that failed or were not made because of earlier failures, since the start."""
 
     async def look(self, key: CacheKey) -> Look[V]:
         """Return the answer where its eras are the present ones, and these."""
@@ -137,14 +142,14 @@ class RedisStore(Generic[V]):
 
         permit = self.breaker.ask().permit
         if permit is None:
-            self.failures += 1
+            self._failed()
             _close(call)
             return None
         try:
             async with asyncio.timeout(self._timeout_s):
                 result = await call
         except (RedisError, OSError, TimeoutError) as error:
-            self.failures += 1
+            self._failed()
             self.breaker.record(permit, f"{type(error).__name__}: {error}")
             logger.warning("redis does not answer, forecasts are computed: %s: %s", type(error).__name__, error)
             return None

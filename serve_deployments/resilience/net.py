@@ -125,6 +125,7 @@ class SafetyNet:
             application=self._application,
             ttl_s=spec.ttl_s,
             clock=self._clock,
+            failed=self.meter.cache_failed,
         )
         return self._redis
 

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -75,7 +75,12 @@ class Silent:
 
 
 def store(
-    server: Server, *, ttl_s: float = 60, timeout_s: float = 5.0, clock: Clock | None = None
+    server: Server,
+    *,
+    ttl_s: float = 60,
+    timeout_s: float = 5.0,
+    clock: Clock | None = None,
+    failed: Callable[[], None] = lambda: None,
 ) -> RedisStore[bytes]:
     clock = clock or SystemClock()
     return RedisStore(
@@ -129,13 +134,15 @@ def test_what_was_begun_before_an_invalidation_is_given_to_nobody_after_it(serve
 def test_no_request_fails_while_redis_is_away_and_it_is_used_again_when_it_is_back(server: Server) -> None:
     async def scenario() -> None:
         clock = ManualClock()
-        kept = store(server, clock=clock, timeout_s=1.0)
+        failures = list[int]()
+        kept = store(server, clock=clock, timeout_s=1.0, failed=lambda: failures.append(1))
         cache = PredictionCache(kept, Silent())
         await ask(cache)
         server.stop()
         for _ in range(6):
             assert await ask(cache) == Found(value=b"fresh", source="computed")
         assert kept.breaker.reason, "after three failures it is left alone"
+        assert len(failures) >= 6, "each lookup that gave nothing is told"
         with pytest.raises(TransientError, match="were not thrown away: ConnectionError"):
             await cache.invalidate("drift")
         server.start()
