@@ -82,9 +82,15 @@ def store(
     clock: Clock | None = None,
     failed: Callable[[], None] = lambda: None,
 ) -> RedisStore[bytes]:
-    clock = clock or SystemClock()
     return RedisStore(
-        server.url, bytes, lambda _, data: data, application="test", ttl_s=ttl_s, clock=clock, timeout_s=timeout_s
+        server.url,
+        bytes,
+        lambda _, data: data,
+        application="test",
+        ttl_s=ttl_s,
+        clock=clock or SystemClock(),
+        timeout_s=timeout_s,
+        failed=failed,
     )
 
 
