@@ -46,7 +46,10 @@ DEADLINE_S = 60.0
 @pytest.fixture(scope="module")
 def spec(ensemble_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> GraphSpec:
     home = tmp_path_factory.mktemp("serving")
-    settings = Settings.from_environment({"ML_HOME": str(home), "ML_HTTP_PORT": "0"})
+    # Many tests ask the same again and count what was computed.
+    settings = Settings.from_environment(
+        {"ML_HOME": str(home), "ML_HTTP_PORT": "0", "ML_PREDICTION_CACHE": "off", "ML_ENABLE_FALLBACK": "false"}
+    )
     model = ServedModel(name="nox", version="1.0.0", uri=str(ensemble_folder), metrics={"accuracy": 0.92})
     made = GraphSpec.from_settings(settings, [model])
     return replace(
