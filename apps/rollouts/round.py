@@ -24,6 +24,10 @@ SERVING = ("preparing", "running", "verifying")
 """States of a rollout in which both versions answer, or soon will."""
 
 
+ASK_EVERY = 30
+"""Looks after which the registry is asked anew what an experiment needs: its answers take tenths of a second."""
+
+
 class State(Protocol):
     """A durable machine."""
 
@@ -63,6 +67,7 @@ class Round:
         self._rollouts, self._experiments, self._board, self._world = rollouts, experiments_, board, world
         self._controller = Controller(rollouts, board, world)
         world.beside = self._beside
+        self._looks, self._asked = 0, dict[str, int]()
 
     def tick(self) -> None:
         """Look at everything once; a fault of one part does not keep the other from its turn."""
@@ -71,8 +76,8 @@ class Round:
             raise TransientError("; ".join(map(str, faults)))
 
     def _read_experiments(self) -> None:
-        state = self._experiments.state()
-        going = _going(state)
+        self._looks += 1
+        going = _going(self._experiments.state())
         ready = {name: each for name, each in going.items() if self._served(name)}
         for name, each in ready.items():
             self._experiments.do(experiments.Read(experiment=name, reading=self._board.read(each)), uuid4().hex)
@@ -86,11 +91,14 @@ class Round:
         return _versions(_going(self._experiments.state()), self._rollouts.state())
 
     def _served(self, experiment: str) -> bool:
-        """Say whether an experiment's versions are served; ask for it where not."""
+        """Say whether an experiment's versions are served; ask for it where not, and again now and then."""
+        if self._looks - self._asked.get(experiment, -ASK_EVERY) < ASK_EVERY:
+            return True
         try:
-            self._world.serve({}, f"experiment-{experiment}")
+            self._world.serve({}, uuid4().hex)
         except TransientError:
             return False
+        self._asked[experiment] = self._looks
         return True
 
     def _promote_winner(self, experiment: Json) -> None:
