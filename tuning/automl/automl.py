@@ -213,7 +213,8 @@ class AutoML:
                 continue
             if not workers.busy:
                 return
-            ended = workers.wait(max(race.until_s - self._elapsed_s(), 0.0))
+            least_s = 0.0 if seen.fits else self.spec.budget_s  # without any fit there is nothing to end with
+            ended = workers.wait(max(race.until_s - self._elapsed_s(), least_s))
             if ended is None:
                 return  # time is up, and what is still on its way comes too late
             self._learn(ended, race, seen, proposals)
