@@ -100,7 +100,6 @@ class RateLimit:
         task = self._asking.get(caller)
         if task is None:
             task = self._asking[caller] = asyncio.create_task(self._fetch(caller))
-            task.add_done_callback(lambda _: self._asking.pop(caller, None))
         return task
 
     async def _fetch(self, caller: str) -> Lease | None:
@@ -112,6 +111,9 @@ class RateLimit:
             self._paused_until_s = self._clock.now_s() + self._failure.pause_s
             logger.warning("the rate limits of all replicas cannot be asked: %s %s", type(error).__name__, error)
             return None
+        finally:
+            # Here, not in a callback, which runs later: who found an ended question would ask it for ever.
+            self._asking.pop(caller, None)
         self._leases.deposit(caller, lease)
         return lease
 

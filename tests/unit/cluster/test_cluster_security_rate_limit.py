@@ -215,3 +215,16 @@ def test_a_quota_is_at_least_one(per_minute: int, burst: int) -> None:
 
 def test_a_chunk_is_a_twentieth_of_a_burst() -> None:
     assert [chunk_of(Quota(per_minute=1, burst=burst)) for burst in (1, 19, 100, 10_000)] == [1, 1, 5, 500]
+
+
+@pytest.mark.timeout(20)
+def test_many_who_share_leases_of_one_all_come_to_an_end() -> None:
+    async def test(clock: ManualClock, office: Office) -> None:
+        limit = limit_of(clock, office, chunk=1)
+
+        async def some() -> int:
+            return await admitted(limit, 30)
+
+        assert sum(await asyncio.gather(*(some() for _ in range(16)))) == 100
+
+    run(test)
