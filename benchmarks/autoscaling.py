@@ -55,8 +55,10 @@ def shape() -> Floats:
     import pandas as pd
 
     table = pd.read_csv(public_file("workload/bizitobs_l2c.csv"))
-    rates = table[[name for name in table if name.startswith("activity_")]].sum(axis=1).to_numpy(dtype=np.float64)
-    return rates / rates.mean()
+    activities = [name for name in map(str, table.columns) if name.startswith("activity_")]
+    rates: Floats = table[activities].sum(axis=1).to_numpy(dtype=np.float64)
+    scaled: Floats = rates / rates.mean()
+    return scaled
 
 
 def arrivals(rates: Floats, seed: int) -> tuple[Floats, Floats]:

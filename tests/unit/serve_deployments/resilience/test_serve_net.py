@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,19 +129,27 @@ def long_request(hourly: Panel) -> dict[str, Any]:
     }
 
 
+class Asker:
+    """Calls a replica's HTTP side, each on one event loop."""
+
+    def __init__(self, connect: Callable[[Any], Any]) -> None:
+        self._connect, self._callers = connect, dict[int, Any]()
+
+    def _caller(self, replica: Replica) -> Any:
+        if id(replica) not in self._callers:
+            self._callers[id(replica)] = self._connect(replica.api)
+        return self._callers[id(replica)]
+
+    def __call__(self, replica: Replica, body: Mapping[str, Any], path: str = FORECAST_PATH) -> Any:
+        return self._caller(replica).post(path, json=body)
+
+    def get(self, replica: Replica, path: str) -> Any:
+        return self._caller(replica).get(path)
+
+
 @pytest.fixture
-def ask(connect: Callable[[Any], Any]) -> Iterator[Callable[..., Any]]:
-    callers: dict[int, Any] = {}
-
-    def post(replica: Replica, body: Mapping[str, Any], path: str = FORECAST_PATH) -> Any:
-        caller = callers.setdefault(id(replica), connect(replica.api))
-        return caller.post(path, json=body)
-
-    def get(replica: Replica, path: str) -> Any:
-        return callers.setdefault(id(replica), connect(replica.api)).get(path)
-
-    post.get = get  # type: ignore[attr-defined]  # one fixture for both
-    return post
+def ask(connect: Callable[[Any], Any]) -> Asker:
+    return Asker(connect)
 
 
 def answered(response: Any) -> ForecastResponse:
@@ -149,13 +157,13 @@ def answered(response: Any) -> ForecastResponse:
     return ForecastResponse.model_validate_json(response.content)
 
 
-def test_a_well_model_answers_by_itself(make: Make, ask: Any, good_request: dict[str, Any]) -> None:
+def test_a_well_model_answers_by_itself(make: Make, ask: Asker, good_request: dict[str, Any]) -> None:
     answer = answered(ask(make(), good_request))
     assert (answer.rung, answer.fallback_reason) == ("primary", None)
 
 
 def test_the_previous_version_stands_in_and_the_answer_says_so(
-    make: Make, ask: Any, good_request: dict[str, Any]
+    make: Make, ask: Asker, good_request: dict[str, Any]
 ) -> None:
     replica = make("2.0.0", "1.0.0")
     expected = answered(ask(replica, {**good_request, "version": "1.0.0"}))
@@ -169,7 +177,7 @@ def test_the_previous_version_stands_in_and_the_answer_says_so(
 
 @pytest.mark.parametrize(("mood", "why"), [("huge", "expected 0 .. 200"), ("blind", "not finite")])
 def test_what_cannot_be_true_is_not_given(
-    make: Make, ask: Any, long_request: dict[str, Any], mood: str, why: str
+    make: Make, ask: Asker, long_request: dict[str, Any], mood: str, why: str
 ) -> None:
     replica = make()
     replica.models["1.0.0"].mood["is"] = mood
@@ -179,7 +187,7 @@ def test_what_cannot_be_true_is_not_given(
 
 
 def test_the_rule_repeats_the_last_season_with_the_width_of_its_own_errors(
-    make: Make, ask: Any, long_request: dict[str, Any]
+    make: Make, ask: Asker, long_request: dict[str, Any]
 ) -> None:
     replica = make()
     replica.models["1.0.0"].mood["is"] = "broken"
@@ -198,7 +206,7 @@ def test_the_rule_repeats_the_last_season_with_the_width_of_its_own_errors(
 
 
 def test_a_stated_default_is_the_last_rung_and_without_one_the_refusal_says_why(
-    make: Make, ask: Any, good_request: dict[str, Any]
+    make: Make, ask: Asker, good_request: dict[str, Any]
 ) -> None:
     stated, silent = make(defaults={"nox": {"NOX": 60.0}}), make()
     for replica in (stated, silent):
@@ -216,7 +224,7 @@ def test_a_stated_default_is_the_last_rung_and_without_one_the_refusal_says_why(
 
 
 def test_a_wrong_question_is_refused_by_no_rung_and_blames_no_model(
-    make: Make, ask: Any, good_request: dict[str, Any]
+    make: Make, ask: Asker, good_request: dict[str, Any]
 ) -> None:
     replica = make("2.0.0", "1.0.0")
     for _ in range(5):
@@ -224,14 +232,14 @@ def test_a_wrong_question_is_refused_by_no_rung_and_blames_no_model(
     assert answered(ask(replica, good_request)).rung == "primary"
 
 
-def status(replica: Replica, ask: Any, version: str) -> tuple[str, str]:
+def status(replica: Replica, ask: Asker, version: str) -> tuple[str, str]:
     told = ModelStatus.model_validate_json(ask.get(replica, "/api/models/nox/status").content)
     found = next(each for each in told.versions if each.version == version)
     return found.stage, found.reason
 
 
 def test_a_failing_version_is_degraded_left_alone_and_active_again_when_it_is_well(
-    make: Make, ask: Any, good_request: dict[str, Any], long_request: dict[str, Any]
+    make: Make, ask: Asker, good_request: dict[str, Any], long_request: dict[str, Any]
 ) -> None:
     replica = make("2.0.0", "1.0.0")
     model = replica.models["2.0.0"]
@@ -253,7 +261,7 @@ def test_a_failing_version_is_degraded_left_alone_and_active_again_when_it_is_we
 
 
 def test_an_equal_question_gets_the_kept_answer_under_its_own_request_id(
-    make: Make, ask: Any, good_request: dict[str, Any]
+    make: Make, ask: Asker, good_request: dict[str, Any]
 ) -> None:
     replica = make(cache=True)
     first = ask(replica, good_request)
@@ -272,7 +280,7 @@ def test_an_equal_question_gets_the_kept_answer_under_its_own_request_id(
 
 
 def test_an_emptied_cache_computes_again_and_reasons_are_checked(
-    make: Make, ask: Any, good_request: dict[str, Any]
+    make: Make, ask: Asker, good_request: dict[str, Any]
 ) -> None:
     replica = make(cache=True)
     ask(replica, good_request)
@@ -283,7 +291,7 @@ def test_an_emptied_cache_computes_again_and_reasons_are_checked(
     assert replica.sample("ml_cache_invalidations_total", reason="drift") == 1
 
 
-def test_an_answer_of_a_lower_rung_is_not_kept(make: Make, ask: Any, long_request: dict[str, Any]) -> None:
+def test_an_answer_of_a_lower_rung_is_not_kept(make: Make, ask: Asker, long_request: dict[str, Any]) -> None:
     replica = make(cache=True)
     replica.models["1.0.0"].mood["is"] = "broken"
     assert answered(ask(replica, long_request)).rung == "rule-based"
@@ -337,7 +345,7 @@ def test_what_nobody_waits_for_any_more_is_not_computed(make: Make, good_request
     assert model.calls == [2, 2], "one request of two series at first, and of the others only the one that stayed"
 
 
-def test_hot_answers_are_renewed_before_they_expire(make: Make, ask: Any, good_request: dict[str, Any]) -> None:
+def test_hot_answers_are_renewed_before_they_expire(make: Make, ask: Asker, good_request: dict[str, Any]) -> None:
     replica = make(cache=True)
     ttl_s = CacheSpec().ttl_s
     for _ in range(20):
@@ -353,7 +361,7 @@ def test_hot_answers_are_renewed_before_they_expire(make: Make, ask: Any, good_r
 
 
 def test_a_new_version_is_asked_what_its_predecessor_is_asked_most(
-    make: Make, ask: Any, good_request: dict[str, Any]
+    make: Make, ask: Asker, good_request: dict[str, Any]
 ) -> None:
     replica = make("1.0.0", "2.0.0", cache=True)
     popular = {**good_request, "version": "1.0.0"}
