@@ -138,16 +138,16 @@ def bodies(good: dict[str, Any], start: int) -> Iterator[bytes]:
 def test_a_spike_of_ten_times_is_answered_or_refused_with_a_reason(
     served: Served, good_request: dict[str, Any]
 ) -> None:
-    usual, spike_s = 15.0, 4.0
-    rates = [(usual, 1.0), (10 * usual, spike_s), (usual, 3.0)]
+    usual, spike_s = 15.0, 3.0
+    rates = [(usual, 1.0), (10 * usual, spike_s), (usual, 4.0)]
     answers = asyncio.run(open_loop(served.url, bodies(good_request, 0), rates))
     assert len(answers) == sum(round(rate * seconds) for rate, seconds in rates)
     assert {status for _, status, _ in answers} <= {200, 503}, Counter(status for _, status, _ in answers)
     for _, status, problem in answers:
         if status == 503:
             assert problem.type.endswith("overloaded"), problem
-    after = [status for sent_s, status, _ in answers if sent_s > 1.0 + spike_s + 1.0]
-    assert set(after) == {200}, "a second after the spike all is as before"
+    after = [status for sent_s, status, _ in answers if sent_s > 1.0 + spike_s + 2.0]
+    assert set(after) == {200}, "two seconds after the spike all is as before"
 
 
 def test_a_killed_replica_costs_at_most_what_it_held(
