@@ -106,8 +106,7 @@ class Guard:
         return AuditLog(folder, replica, self._clock, on_drop=self._metrics.unrecorded)
 
     def _rate_limit(self, quota: Quota) -> RateLimit:
-        alone = self._spec.rate_backend == "memory"
-        leases = Leases(quota, self._clock, chunk=1 if alone else chunk_of(quota))
+        leases = Leases(quota, self._clock, chunk=chunk_of(quota))
         failure = OfficeFailure(admit=self._spec.admit_on_failure)
         office, unknown = self._office(quota), self._metrics.rate_unknown
         return RateLimit(leases, office, self._clock, failure=failure, on_failure=unknown)
