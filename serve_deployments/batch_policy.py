@@ -10,6 +10,8 @@ MEMORY = 0.98
 """Weight that a batch loses to each later one: about fifty count."""
 BATCHES_AT_ONCE = 2
 """A request may find a batch at work and then goes with the next: it sees the cost of two."""
+ROWS_OVER_FIXED = 8
+"""A batch's rows may always take so many times its fixed cost: 8 / 9 of the throughput that is to be had."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,8 @@ class BatchDecision:
     wait_s
         How much longer to wait for more; 0 releases now.
     reason
-        Why it is, or will be, released: `full`, `deadline` (it has waited its time), `idle` (nobody else about).
+        Why it is, or will be, released: `full`, `deadline` (it has waited its time), `idle` (the node is free, and
+        waiting would not pay).
     """
 
     size: int
@@ -34,11 +37,11 @@ class BatchDecision:
 class BatchPolicy:
     """Learns what a batch of n rows costs, a + b n seconds, and chooses size and wait for a latency target.
 
-    Size: the most rows of which two batches, the one at work and its own, fit the target; but never fewer than make
-    the fixed cost half of the whole, since smaller batches would lose more throughput than they win time, and a
-    service that is too slow would get slower. Wait: at most the fixed
-    cost `a`, since company saves no more than that (as one rents skis until the rent has cost as much as buying);
-    and only when others came while the last batch was at work. A lone caller finds an idle batcher and never waits.
+    Size: the most rows of which two batches, the one at work and its own, fit the target; but never so few that the
+    fixed cost is more than a ninth of the whole: smaller batches would lose throughput that a service which is late
+    already needs most. Wait: at most the fixed cost `a`, since company saves no more than that, and of it as much as
+    the node is short of rest: nothing while it works half of the time or less, all of it where it never rests. A
+    node that has time to spare gains nothing from larger batches, and a lone caller never waits.
 
     Parameters
     ----------
@@ -55,28 +58,29 @@ class BatchPolicy:
 
     def __init__(self, *, target_s: float, max_size: int) -> None:
         self._target_s, self._max_size = target_s, max_size
-        self._weight = self._rows = self._took = self._squares = self._products = 0.0
+        self._weight = self._rows = self._took = self._squares = self._products = self._rested = 0.0
 
-    def learn(self, rows: int, took_s: float) -> None:
-        """Note what a batch has cost."""
+    def learn(self, rows: int, took_s: float, rested_s: float = 0.0) -> None:
+        """Note what a batch of some rows has cost, and how long the node had rested before."""
         for name, value in (
             ("_weight", 1.0),
             ("_rows", rows),
             ("_took", took_s),
             ("_squares", rows * rows),
             ("_products", rows * took_s),
+            ("_rested", rested_s),
         ):
             setattr(self, name, MEMORY * getattr(self, name) + value)
 
     @property
     def cost(self) -> tuple[float, float]:
-        """Fixed seconds a of a batch, and seconds b a row; zeros before the first batch."""
+        """Fixed seconds a of a batch, and seconds b a row; zeros until batches of two sizes have been seen."""
         if not self._weight:
             return 0.0, 0.0
         rows, took = self._rows / self._weight, self._took / self._weight
         variance = self._squares / self._weight - rows * rows
         if variance < 1e-6 * rows * rows:
-            return 0.0, took / rows  # all the same size: how much is fixed cannot be told, so nothing is waited for
+            return 0.0, 0.0  # all of one size: what is fixed cannot be told, so nothing is waited for or held back
         slope = max(0.0, (self._products / self._weight - rows * took) / variance)
         slope = min(slope, took / rows)
         return took - slope * rows, slope
@@ -87,7 +91,7 @@ class BatchPolicy:
         fixed, slope = self.cost
         if not slope:
             return self._max_size
-        room_s = max(self._target_s / BATCHES_AT_ONCE - fixed, fixed)
+        room_s = max(self._target_s / BATCHES_AT_ONCE - fixed, ROWS_OVER_FIXED * fixed)
         return max(1, min(self._max_size, int(room_s / slope)))
 
     def decide(self, rows: int, oldest_wait_s: float, *, busy: bool) -> BatchDecision:
@@ -100,7 +104,7 @@ class BatchPolicy:
         oldest_wait_s
             How long the first of them has waited.
         busy
-            Whether others came while the last batch was at work.
+            Whether they came while the last batch was at work.
         """
         size = self.size
         if rows >= size:
@@ -109,4 +113,11 @@ class BatchPolicy:
             return BatchDecision(size=size, wait_s=0.0, reason="idle")
         fixed, slope = self.cost
         room_s = self._target_s - (fixed + slope * rows) - oldest_wait_s
-        return BatchDecision(size=size, wait_s=max(0.0, min(fixed, room_s)), reason="deadline")
+        wait_s = max(0.0, min(fixed * self._short_of_rest, room_s))
+        return BatchDecision(size=size, wait_s=wait_s, reason="deadline" if wait_s else "idle")
+
+    @property
+    def _short_of_rest(self) -> float:
+        """Return 0 where the node works half of the time or less, up to 1 where it always does."""
+        whole_s = self._took + self._rested
+        return max(0.0, 2 * self._took / whole_s - 1) if whole_s else 0.0

@@ -94,6 +94,7 @@ class Batcher(Generic[A, B]):
         self._handle: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._working = False
+        self._ended_s = time.perf_counter()
 
     async def submit(self, item: A) -> Batched[B]:
         """Return the item's answer.
@@ -183,7 +184,9 @@ class Batcher(Generic[A, B]):
         error = done.exception()
         answers: Sequence[Any] = [error] * len(batch) if error is not None else done.result()
         if error is None:
-            self._policy.learn(sum(each.rows for each in batch), time.perf_counter() - begun_s)
+            ended_s = time.perf_counter()
+            self._policy.learn(sum(each.rows for each in batch), ended_s - begun_s, begun_s - self._ended_s)
+            self._ended_s = ended_s
         for waiting, answer in zip(batch, answers, strict=True):
             if waiting.future.done():
                 continue

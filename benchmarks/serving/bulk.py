@@ -30,7 +30,8 @@ def _one() -> dict[str, object]:
 def json_body(count: int) -> bytes:
     """Return a request of many series."""
     one = _one()
-    return orjson.dumps({"model": NAME, "series": [{**one, "series_id": f"plant-{n}"} for n in range(count)]})
+    made = orjson.dumps({"model": NAME, "series": [{**one, "series_id": f"plant-{n}"} for n in range(count)]})
+    return made.replace(b"[12.0,", b"[12." + SLOT + b",", 1)  # so that no cache answers
 
 
 def arrow_body(count: int) -> bytes:

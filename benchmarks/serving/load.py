@@ -131,7 +131,8 @@ class Load:
             due = int((time.perf_counter() - self._begun_s) * self._job.rate)
             while self._sent < due and self._idle:
                 self._send(self._idle.popleft(), self._begun_s + self._sent / self._job.rate)
-            await asyncio.sleep(0.0005)
+            next_s = self._begun_s + (max(self._sent, due) + 1) / self._job.rate
+            await asyncio.sleep(max(0.001, next_s - time.perf_counter()))
 
     def free(self, connection: Connection) -> None:
         """Give a connection its next request where one is due."""

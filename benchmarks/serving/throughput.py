@@ -31,14 +31,20 @@ def examine(server: Contender) -> dict[str, Any]:
     server.load(rate=0, seconds=WARM_S, connections=CONNECTIONS, serial=9_000_000)
     most = server.load(rate=0, seconds=CLOSED_S, connections=CONNECTIONS)
     found: dict[str, Any] = {"closed_rps": most["rps"], "closed_p99_ms": most["p99_ms"], "rps": 0.0, "p99_ms": None}
+    missed = []
     for step, share in enumerate(SHARES):
         serial = 1_000_000 * (step + 1)
         tried = server.load(rate=share * most["rps"], seconds=OPEN_S, connections=CONNECTIONS, serial=serial)
         if tried["p99_ms"] is not None and tried["p99_ms"] < LIMIT_MS and set(tried["statuses"]) <= {"200"}:
             found |= {"rps": tried["rps"], "p99_ms": tried["p99_ms"], "p50_ms": tried["p50_ms"]}
             break
+        missed.append({"rate": round(tried["rate"]), "p99_ms": tried["p99_ms"], "statuses": tried["statuses"]})
     alone = server.load(rate=0, seconds=ONE_S, connections=1, serial=8_000_000)
-    return found | {"one_connection_p50_ms": alone["p50_ms"], "one_connection_p99_ms": alone["p99_ms"]}
+    return found | {
+        "missed": missed,
+        "one_connection_p50_ms": alone["p50_ms"],
+        "one_connection_p99_ms": alone["p99_ms"],
+    }
 
 
 def _servers(model: Path) -> Iterator[tuple[str, AbstractContextManager[Contender]]]:
@@ -63,7 +69,7 @@ def pair(seed: int, baseline_first: bool) -> Pair:
     for name, running in servers if baseline_first else reversed(servers):
         with running as server:
             told = examine(server)
-        found[name] = {key: None if value is None else round(value, 2) for key, value in told.items()}
+        found[name] = {key: round(value, 2) if isinstance(value, float) else value for key, value in told.items()}
         print(f"    {name}: {found[name]}", flush=True)
     best = max(float(figures["rps"] or 1e-9) for name, figures in found.items() if not name.startswith("ours"))
     ours = {name: _cost(figures) for name, figures in found.items() if name.startswith("ours")}

@@ -17,7 +17,7 @@ class Peer:
     def __init__(self) -> None:
         self._plain = Plain()
 
-    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=100)  # type: ignore[untyped-decorator]  # the same
+    @bentoml.api(batchable=True, max_batch_size=32)  # type: ignore[untyped-decorator]  # the same
     def predict(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Answer a batch."""
         return self._plain.answer(requests)
