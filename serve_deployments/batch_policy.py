@@ -37,11 +37,11 @@ class BatchDecision:
 class BatchPolicy:
     """Learns what a batch of n rows costs, a + b n seconds, and chooses size and wait for a latency target.
 
-    Size: the most rows of which two batches, the one at work and its own, fit the target; but never so few that the
-    fixed cost is more than a ninth of the whole: smaller batches would lose throughput that a service which is late
-    already needs most. Wait: at most the fixed cost `a`, since company saves no more than that, and of it as much as
-    the node is short of rest: nothing while it works half of the time or less, all of it where it never rests. A
-    node that has time to spare gains nothing from larger batches, and a lone caller never waits.
+    Size: the most rows of which two batches, the one at work and its own, fit the target; but never so few that
+    the fixed cost is more than a ninth of the whole: smaller batches would lose throughput that a service which is
+    late already needs most. Wait: at most the fixed cost `a`, since company saves no more than that, and of it as
+    much as the node is short of rest: nothing while it works half of the time or less, all of it where it never
+    rests. A node that has time to spare gains nothing from larger batches, and a lone caller never waits.
 
     Parameters
     ----------

@@ -12,8 +12,8 @@ from serve_deployments.servable import Servable
 T = TypeVar("T")
 WARM_CALLS = 3
 """First calls compile, allocate and load: they are made, and not counted."""
-CALLS = 5
-INLINE_MOST_S = 0.010
+CALLS = 10
+INLINE_MOST_S = 0.020
 """A pass that takes longer leaves the event loop: health checks and new connections would feel it. A batch takes
 some times the pass of one request, which is what is measured."""
 
