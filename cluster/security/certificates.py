@@ -97,8 +97,9 @@ def _authority(root: Any, now: datetime) -> Any:
 def _leaf(key: Any, hosts: Sequence[str], root: Any, now: datetime) -> Any:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
+    from cryptography.x509.oid import ExtendedKeyUsageOID
 
-    both = [x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH]
+    both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     return (
         _begun(hosts[0], key, root, now, authority=False)
         .add_extension(x509.SubjectAlternativeName(list(map(_host, hosts))), critical=False)
