@@ -22,7 +22,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 def commands() -> list[str]:
-    lines = [line for _, text in blocks("bash") for line in text.splitlines()]
+    lines = [line for _, text in blocks("bash") for line in text.replace("\\\n", " ").splitlines()]
     return [line for line in lines if line.startswith("heliotrope")]
 
 
