@@ -3,17 +3,64 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from cluster.lifecycle import Cluster
+from cluster.ports import LOOPBACK, free_port
 from cluster.settings import Settings
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class RedisServer:
+    """A redis-server of its own, on loopback, that keeps nothing on disk; may be stopped and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port, self._folder = free_port(), folder
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://{LOOPBACK}:{self.port}/0"
+
+    def start(self) -> None:
+        options = ["--bind", LOOPBACK, "--port", str(self.port), "--save", "", "--dir", str(self._folder)]
+        self._process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
+        deadline_s = time.monotonic() + 20
+        while not self._answers():
+            assert time.monotonic() < deadline_s, "redis-server did not answer within 20 s"
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        from redis import Redis
+        from redis.exceptions import RedisError
+
+        with Redis.from_url(self.url, socket_timeout=1) as client:
+            try:
+                return bool(client.ping())
+            except RedisError:
+                return False
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(20)
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis for one test."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+    server = RedisServer(tmp_path)
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

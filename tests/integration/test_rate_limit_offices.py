@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cluster.clock import SystemClock
 from cluster.errors import TransientError
 from cluster.lifecycle import Cluster
-from cluster.ports import answers, free_port
+from cluster.ports import free_port
 from cluster.security.leases import Leases
 from cluster.security.quota import Lease, Quota
 from cluster.security.rate_limit import Office, RateLimit
 from cluster.security.redis_office import RedisOffice
 
+if TYPE_CHECKING:
+    from tests.integration.conftest import RedisServer
+
 QUOTA = Quota(per_minute=60, burst=40)
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("no redis-server on this machine")
-    folder, port = tmp_path_factory.mktemp("redis"), free_port()
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        try:
-            for _ in range(200):
-                if answers("127.0.0.1", port):
-                    break
-                process.poll()
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            process.terminate()
 
 
 async def spend(offices: Sequence[Office], requests: int, most: int = 3) -> tuple[int, Lease]:
@@ -45,16 +29,16 @@ async def spend(offices: Sequence[Office], requests: int, most: int = 3) -> tupl
     return sum(lease.granted for lease in leases), leases[-1]
 
 
-def test_redis_grants_one_burst_to_all_replicas_together(redis_url: str) -> None:
+def test_redis_grants_one_burst_to_all_replicas_together(redis_server: RedisServer) -> None:
     async def test() -> None:
-        offices = [RedisOffice(redis_url, QUOTA, timeout_s=5, namespace="burst") for _ in range(3)]
+        offices = [RedisOffice(redis_server.url, QUOTA, timeout_s=5, namespace="burst") for _ in range(3)]
         granted, last = await spend(offices, 60)
         # One more for each whole second that the test takes.
         assert 40 <= granted <= 42
         assert last.granted == 0
         assert 0 < last.wait_s <= 1
         assert 38 <= last.full_s <= 40
-        other = RedisOffice(redis_url, QUOTA, timeout_s=5, namespace="other")
+        other = RedisOffice(redis_server.url, QUOTA, timeout_s=5, namespace="other")
         assert (await other("key", 1)).remaining == 39
         for office in (*offices, other):
             await office.close()
@@ -62,9 +46,9 @@ def test_redis_grants_one_burst_to_all_replicas_together(redis_url: str) -> None
     asyncio.run(test())
 
 
-def test_redis_under_a_replicas_limit(redis_url: str) -> None:
+def test_redis_under_a_replicas_limit(redis_server: RedisServer) -> None:
     async def test() -> None:
-        office = RedisOffice(redis_url, QUOTA, timeout_s=5, namespace="limit")
+        office = RedisOffice(redis_server.url, QUOTA, timeout_s=5, namespace="limit")
         leases, failures = Leases(QUOTA, SystemClock(), chunk=2), list[int]()
         limit = RateLimit(leases, office, SystemClock(), on_failure=lambda: failures.append(1))
         decisions = [await limit.decide("key") for _ in range(30)]

@@ -3,65 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cluster.clock import Clock, ManualClock, SystemClock
 from cluster.errors import TransientError
-from cluster.ports import free_port
 from serve_deployments.cache.key import CacheKey
 from serve_deployments.cache.prediction import Computed, Found, PredictionCache, Source
 from serve_deployments.cache.redis import BREAKER, RedisStore
 
+if TYPE_CHECKING:
+    from tests.integration.conftest import RedisServer
+
 KEY = CacheKey("m@1", b"\x00digest\xff")
-
-
-class Server:
-    """A redis-server of its own, on loopback, that keeps nothing on disk."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port, self._folder = free_port(host="127.0.0.1"), folder
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        options = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--dir", str(self._folder)]
-        self._process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
-        deadline_s = time.monotonic() + 20
-        while not self._answers():
-            assert time.monotonic() < deadline_s, "redis-server did not answer within 20 s"
-            time.sleep(0.02)
-
-    def _answers(self) -> bool:
-        from redis import Redis
-        from redis.exceptions import RedisError
-
-        with Redis.from_url(self.url, socket_timeout=1) as client:
-            try:
-                return bool(client.ping())
-            except RedisError:
-                return False
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(20)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
-    made = Server(tmp_path)
-    yield made
-    made.stop()
 
 
 class Silent:
@@ -75,7 +32,7 @@ class Silent:
 
 
 def store(
-    server: Server,
+    redis_server: RedisServer,
     *,
     ttl_s: float = 60,
     timeout_s: float = 5.0,
@@ -83,7 +40,7 @@ def store(
     failed: Callable[[], None] = lambda: None,
 ) -> RedisStore[bytes]:
     return RedisStore(
-        server.url,
+        redis_server.url,
         bytes,
         lambda _, data: data,
         application="test",
@@ -101,9 +58,9 @@ async def ask(cache: PredictionCache[bytes], word: str = "fresh") -> Found[bytes
     return await cache.answer(KEY, compute)
 
 
-def test_replicas_share_answers_until_one_throws_them_away_or_their_time_is_over(server: Server) -> None:
+def test_replicas_share_answers_until_one_throws_them_away_or_their_time_is_over(redis_server: RedisServer) -> None:
     async def scenario() -> None:
-        stores = [store(server), store(server)]
+        stores = [store(redis_server), store(redis_server)]
         first, second = (PredictionCache(each, Silent()) for each in stores)
         assert await ask(first, "old") == Found(value=b"old", source="computed")
         assert await ask(second) == Found(value=b"old", source="hit")
@@ -111,7 +68,7 @@ def test_replicas_share_answers_until_one_throws_them_away_or_their_time_is_over
             await first.invalidate("drift", model)
             assert (await ask(second, f"after {model}")).source == "computed"
             assert (await ask(first)).value == f"after {model}".encode()
-        brief = store(server, ttl_s=0.05)
+        brief = store(redis_server, ttl_s=0.05)
         other = CacheKey("m@1", b"brief")
         await brief.keep(other, b"x", (await brief.look(other)).era)
         assert (await brief.look(other)).value == b"x"
@@ -124,9 +81,9 @@ def test_replicas_share_answers_until_one_throws_them_away_or_their_time_is_over
     asyncio.run(scenario())
 
 
-def test_what_was_begun_before_an_invalidation_is_given_to_nobody_after_it(server: Server) -> None:
+def test_what_was_begun_before_an_invalidation_is_given_to_nobody_after_it(redis_server: RedisServer) -> None:
     async def scenario() -> None:
-        mine, theirs = store(server), store(server)
+        mine, theirs = store(redis_server), store(redis_server)
         era = (await mine.look(KEY)).era
         await theirs.forget("m@1")
         await mine.keep(KEY, b"begun before", era)
@@ -137,21 +94,23 @@ def test_what_was_begun_before_an_invalidation_is_given_to_nobody_after_it(serve
     asyncio.run(scenario())
 
 
-def test_no_request_fails_while_redis_is_away_and_it_is_used_again_when_it_is_back(server: Server) -> None:
+def test_no_request_fails_while_redis_is_away_and_it_is_used_again_when_it_is_back(
+    redis_server: RedisServer,
+) -> None:
     async def scenario() -> None:
         clock = ManualClock()
         failures = list[int]()
-        kept = store(server, clock=clock, timeout_s=1.0, failed=lambda: failures.append(1))
+        kept = store(redis_server, clock=clock, timeout_s=1.0, failed=lambda: failures.append(1))
         cache = PredictionCache(kept, Silent())
         await ask(cache)
-        server.stop()
+        redis_server.stop()
         for _ in range(6):
             assert await ask(cache) == Found(value=b"fresh", source="computed")
         assert kept.breaker.reason, "after three failures it is left alone"
         assert len(failures) >= 6, "each lookup that gave nothing is told"
         with pytest.raises(TransientError, match="were not thrown away: ConnectionError"):
             await cache.invalidate("drift")
-        server.start()
+        redis_server.start()
         clock.advance(BREAKER.open_s)
         await ask(cache)
         assert (await ask(cache)).source == "hit"
