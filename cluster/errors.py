@@ -164,7 +164,7 @@ class TransientError(HeliotropeError):
 
 
 class RateLimitedError(TransientError):
-    """This caller asks more often than it may; the others are served."""
+    """A caller asks more often than it may; the others are served."""
 
     http_status = 429
 

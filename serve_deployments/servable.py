@@ -87,7 +87,7 @@ class Servable(ABC):
         """Return the members' outputs, in their order, as one."""
 
     @abstractmethod
-    def describe(self, jobs: Sequence[Any], combined: np.ndarray[Any, Any]) -> Sequence[Any | Exception]:
+    def describe(self, jobs: Sequence[Any], combined: np.ndarray[Any, Any]) -> Sequence[Any]:
         """Return each job's result; an error in its place where only that job is at fault."""
 
     @abstractmethod
@@ -111,14 +111,14 @@ class Servable(ABC):
         """Return what GET /api/models tells."""
 
 
-def compute(servable: Servable, jobs: Sequence[Any]) -> Sequence[Any | Exception]:
+def compute(servable: Servable, jobs: Sequence[Any]) -> Sequence[Any]:
     """Run all nodes after another in this process; return a result or an error for each job."""
     features = servable.prepare(jobs)
     outputs = [servable.member(index, features) for index in range(len(servable.members))]
     return servable.describe(jobs, servable.combine(outputs))
 
 
-def compute_each(servable: Servable, jobs: Sequence[Any]) -> Sequence[Any | Exception]:
+def compute_each(servable: Servable, jobs: Sequence[Any]) -> Sequence[Any]:
     """Compute jobs together; where that fails, one by one, so that a bad one fails alone."""
     try:
         return compute(servable, jobs)

@@ -33,7 +33,7 @@ SHELLS = {
     "serve_deployments.deployments": "the deployments themselves; imported when a graph is built",
     "cluster.actors.state": "the actor itself",
     "serve_deployments.rollout.board_actor": "the actor itself",
-    "serve_deployments.rollout.replica": "a replica's link to the board; imported where a graph with traffic is built",
+    "serve_deployments.rollout.replica": "a replica's link to the board; imported where traffic is on",
     "apps.rollouts.office": "the actor itself",
     "apps.reports.rollout_plots": "draws with matplotlib; imported by the command that draws",
     "cluster.actors.rate_office": "the actor itself",

@@ -105,7 +105,7 @@ def test_few_alarms_the_right_ones_explained(triage: Triage, usual: Usual, plant
 
 
 def test_what_people_say_counts_later(triage: Triage, usual: Usual, plant: Panel) -> None:
-    assert triage.feedback is not None
+    assert isinstance(triage.feedback, Feedback)
     middle = 2_300
     first = Panel(plant.frame.iloc[LEARNED:middle], SCHEMA)
     events = triage.examine(first, scored(usual, first)).events

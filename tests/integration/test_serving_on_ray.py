@@ -291,7 +291,7 @@ def _check_records(folder: Path, key: ApiKey, *, requests: int) -> None:
 def _heavy(good: dict[str, Any], hourly: Panel, number: int) -> bytes:
     """Return a request of 100 long series, some hundred milliseconds of work, unlike that of another number."""
     rows = hourly.frame[hourly.frame["series_id"] == "plant-1"]
-    series = {
+    series: dict[str, Any] = {
         "timestamps": [time.isoformat() for time in rows["timestamp"]],
         "values": {name: rows[name].round(3).tolist() for name in hourly.schema.names},
     }
