@@ -12,7 +12,7 @@ MOST_GROWTH = 2.0
 """Slowness alone at most doubles the replicas: latency says that there are too few, not by how many."""
 UNASKED = Outlook(rate_per_s=math.nan, used=False, reason="not asked for")
 NOISE_RATIO = 1.3
-"""Chosen on days 97 to 99 of the recorded load, before those that `benchmarks.autoscaling` is run on (104 to 110)."""
+"""Chosen on days 97 to 99 of the recorded load; `benchmarks.autoscaling` is run on days 104 to 110."""
 
 
 @dataclass(frozen=True, kw_only=True)
