@@ -117,13 +117,12 @@ async def open_loop(
             problem = None if answer.status_code == 200 else Problem.model_validate_json(answer.content)
             answers.append((sent_s, answer.status_code, problem))
 
-        tasks, due_s = list[asyncio.Task[None]](), 0.0
+        tasks, start_s = list[asyncio.Task[None]](), begun_s
         for rate, seconds in rates:
-            end_s = due_s + seconds
-            while due_s < end_s:
-                await asyncio.sleep(max(0.0, begun_s + due_s - time.monotonic()))
+            for number in range(round(rate * seconds)):
+                await asyncio.sleep(max(0.0, start_s + number / rate - time.monotonic()))
                 tasks.append(asyncio.create_task(ask()))
-                due_s += 1 / rate
+            start_s += seconds
         await asyncio.gather(*tasks)
     return answers
 
@@ -179,10 +178,10 @@ def test_a_killed_replica_costs_at_most_what_it_held(
 
 
 def heavy(good: dict[str, Any], number: int) -> bytes:
-    """Return a request of 200 series, some ten milliseconds of work, that no other number's equals."""
+    """Return a request of 1,000 series, some hundred milliseconds of work, that no other number's equals."""
     first = good["series"][0]
     values = {**first["values"], "AT": [first["values"]["AT"][0] + number * 1e-6, *first["values"]["AT"][1:]]}
-    series = [{**first, "series_id": f"s{n}", "values": values} for n in range(200)]
+    series = [{**first, "series_id": f"s{n}", "values": values} for n in range(1000)]
     return orjson.dumps({**good, "version": "1.0.0", "series": series})
 
 
