@@ -16,6 +16,7 @@ import ray
 from apps.rollouts.round import Round
 from apps.rollouts.world import PlatformWorld
 from apps.running import find_running
+from cluster.actors import detached
 from cluster.actors.state import SharedState
 from cluster.errors import HeliotropeError
 from cluster.registry.registry import Registry
@@ -42,7 +43,7 @@ class ActorBoard(board_actor.RayBoard):
 
 def shared(machine: Any, storage_url: str) -> SharedState[Any]:
     """Return the durable state that replicas, commands and the office share."""
-    return SharedState(machine, storage_url, namespace=board_actor.NAMESPACE, detached=True)
+    return SharedState(machine, storage_url, namespace=detached.NAMESPACE, detached=True)
 
 
 class RolloutOffice:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import ray
 from ray.exceptions import RayActorError
 
+from cluster.actors import detached
 from cluster.clock import SystemClock
 from cluster.errors import TransientError
 from cluster.security.quota import Bucket, Lease, Quota
 from cluster.security.rate_limit import Office
-
-NAMESPACE = "heliotrope"
 
 
 class RateOfficeActor:
@@ -33,7 +31,7 @@ def ray_office(application: str, quota: Quota) -> Office:
     async def ask(caller: str, most: int) -> Lease:
         nonlocal actor
         try:
-            actor = actor or _get_or_create(application, quota)
+            actor = actor or detached.get_or_create(RateOfficeActor, actor_name(application, quota), quota)
             lease: Lease = await actor.lease.remote(caller, most)
         except RayActorError as error:
             actor = None
@@ -48,28 +46,6 @@ def actor_name(application: str, quota: Quota) -> str:
     return f"rate.{application}.{quota.per_minute}.{quota.burst}"
 
 
-def _get_or_create(application: str, quota: Quota) -> Any:
-    return (
-        ray.remote(RateOfficeActor)
-        .options(
-            name=actor_name(application, quota),
-            namespace=NAMESPACE,
-            get_if_exists=True,
-            lifetime="detached",
-            num_cpus=0,
-            max_restarts=-1,
-            max_task_retries=0,
-            enable_task_events=False,
-        )
-        .remote(quota)
-    )
-
-
 def remove(application: str, quota: Quota) -> None:
     """End the actor, if there is one."""
-    try:
-        handle = ray.get_actor(actor_name(application, quota), namespace=NAMESPACE)
-    except ValueError:
-        # Ray's way to say that no actor has this name.
-        return
-    ray.kill(handle)
+    detached.remove(actor_name(application, quota))

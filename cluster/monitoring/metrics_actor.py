@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import ray
-
+from cluster.actors import detached
 from cluster.clock import SystemClock
 from cluster.monitoring.aggregate import Aggregate
 from cluster.monitoring.metrics import Snapshot
-
-NAMESPACE = "heliotrope"
 
 
 class MetricsActor:
@@ -36,27 +33,9 @@ def actor_name(application: str) -> str:
 
 def get_or_create(application: str) -> Any:
     """Return the handle of an application's aggregate, which outlives the replica that asks first."""
-    return (
-        ray.remote(MetricsActor)
-        .options(
-            name=actor_name(application),
-            namespace=NAMESPACE,
-            get_if_exists=True,
-            lifetime="detached",
-            num_cpus=0,
-            max_restarts=-1,
-            max_task_retries=0,
-            enable_task_events=False,
-        )
-        .remote()
-    )
+    return detached.get_or_create(MetricsActor, actor_name(application))
 
 
 def remove(application: str) -> None:
     """End an application's aggregate, if there is one."""
-    try:
-        handle = ray.get_actor(actor_name(application), namespace=NAMESPACE)
-    except ValueError:
-        # Ray's way to say that no actor has this name.
-        return
-    ray.kill(handle)
+    detached.remove(actor_name(application))

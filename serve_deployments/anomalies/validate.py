@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from cluster.errors import ConfigError, DataError, HeliotropeError, SchemaError, UnknownNameError
+from cluster.errors import ConfigError, DataError, HeliotropeError, UnknownNameError
 from serve_deployments.anomalies.schemas import DetectRequest, ExplainRequest, MaintenanceWindow, WatchedSeries
+from serve_deployments.handlers.faults import check_ids, shape_error
 from serve_deployments.handlers.instants import instant, instants
 from training.alarms.alarm_model import AlarmModel
 from training.alarms.quiet import Maintenance
@@ -86,26 +86,13 @@ def validate(request: DetectRequest, model: AlarmModel) -> DetectJob:
     ConfigError
         A maintenance window ends before it starts.
     """
-    _check_ids(request.series)
+    check_ids([each.series_id for each in request.series])
     since = None if request.since is None else instant(request.since, "body.since")
     windows = tuple(_window(at, series, model, since) for at, series in enumerate(request.series))
     quiet = tuple(_maintenance(at, each) for at, each in enumerate(request.maintenance))
     explain = isinstance(request, ExplainRequest)
     event = request.event if isinstance(request, ExplainRequest) else None
     return DetectJob(windows=windows, maintenance=quiet, explain=explain, event=event)
-
-
-def _check_ids(series: Sequence[WatchedSeries]) -> None:
-    seen: dict[str, int] = {}
-    for at, each in enumerate(series):
-        if each.series_id in seen:
-            raise DataError.at(
-                f"series '{each.series_id}' appears more than once",
-                got=f"also series[{seen[each.series_id]}]",
-                expected="each series_id once",
-                field=f"body.series[{at}].series_id",
-            )
-        seen[each.series_id] = at
 
 
 def _window(at: int, series: WatchedSeries, model: AlarmModel, since: np.datetime64 | None) -> Window:
@@ -149,23 +136,21 @@ def _check_shape(series: WatchedSeries, model: AlarmModel, place: str) -> None:
     for name in known:
         if name not in series.values:
             column = model.schema.column(name)
-            raise _shape("a column is missing", f"{place}.values.{name}", "nothing", f"numbers in {column.unit}")
+            raise shape_error(
+                "a column is missing", f"{place}.values.{name}", "nothing", f"numbers in {column.unit}"
+            )
     for name, numbers in series.values.items():
         if name not in known:
-            raise _shape(
+            raise shape_error(
                 "a column was never seen", f"{place}.values.{name[:100]}", name[:100], f"one of {', '.join(known)}"
             )
         if len(numbers) != len(series.timestamps):
-            raise _shape(
+            raise shape_error(
                 "a column has another length than the timestamps",
                 f"{place}.values.{name}",
                 f"{len(numbers)} values",
                 f"{len(series.timestamps)} values, one a timestamp",
             )
-
-
-def _shape(what: str, field: str, got: str, expected: str) -> SchemaError:
-    return SchemaError(f"{what}: {field}: got {got}, expected {expected}", field=field, got=got, expected=expected)
 
 
 def _placed(error: HeliotropeError, place: str, rows: int) -> HeliotropeError:

@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from serve_deployments.handlers.instants import is_time
 from serve_deployments.schemas import Series
 from training.core.schema import Schema
 from training.core.validation import EARLIEST, LATEST
@@ -85,15 +86,6 @@ class QuickReader:
         if len(self._whole) and (table[self._whole] != np.floor(table[self._whole])).any():
             return None
         return np.ascontiguousarray(table[:, count - self._rows :].T), grid[1][count - self._rows :]
-
-
-def is_time(text: str) -> bool:
-    """Return whether a text is a time as requests write it: ISO 8601 without zone, of a year that is possible."""
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return time.tzinfo is None and EARLIEST.year <= time.year <= LATEST.year
 
 
 def _grid_of(first: str, rows: int, frequency: str) -> Grid | None:

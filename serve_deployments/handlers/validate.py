@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 import numpy as np
 import pandas as pd
 
-from cluster.errors import ConfigError, DataError, HeliotropeError, InsufficientHistoryError, SchemaError, UserError
-from serve_deployments.handlers.quick import QuickReader, is_time
+from cluster.errors import ConfigError, DataError, HeliotropeError, InsufficientHistoryError, UserError
+from serve_deployments.handlers.faults import check_ids, shape_error
+from serve_deployments.handlers.instants import instants
+from serve_deployments.handlers.quick import QuickReader
 from serve_deployments.schemas import ForecastRequest, Series
 from training.core.estimator import DEFAULT_LEVELS
 from training.core.prediction import check_horizon, check_levels
 from training.core.schema import Schema
-from training.core.validation import EARLIEST, ID, LATEST, TIME, check, check_values
+from training.core.validation import ID, TIME, check, check_values
 from training.core.windows import Windows
 from training.models.ensemble import Ensemble
-
-YEARS = f"{EARLIEST.year} .. {LATEST.year - 1}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +75,7 @@ def validate(request: ForecastRequest, schema: Schema, model: Ensemble, quick: Q
 
 def read_by_table(request: ForecastRequest, schema: Schema, model: Ensemble) -> Windows:
     """Return the windows of any right request, by way of a table; each fault raises with its place."""
-    _check_ids(request.series)
+    check_ids([each.series_id for each in request.series])
     for at, series in enumerate(request.series):
         _check_shape(at, series, schema)
         _check_future(at, series, model)
@@ -115,29 +114,16 @@ def levels_of(asked: Sequence[float] | None) -> tuple[float, ...]:
     return levels
 
 
-def _check_ids(series: Sequence[Series]) -> None:
-    seen: dict[str, int] = {}
-    for at, each in enumerate(series):
-        if each.series_id in seen:
-            raise DataError.at(
-                f"series '{each.series_id}' appears more than once",
-                got=f"also series[{seen[each.series_id]}]",
-                expected="each series_id once",
-                field=f"body.series[{at}].series_id",
-            )
-        seen[each.series_id] = at
-
-
 def _check_shape(at: int, series: Series, schema: Schema) -> None:
     place, needed = f"body.series[{at}].values", schema.names
     for name in needed:
         if name not in series.values:
-            raise _shape_error("a column is missing", f"{place}.{name}", "nothing", _column_text(schema, name))
+            raise shape_error("a column is missing", f"{place}.{name}", "nothing", _column_text(schema, name))
     for name, numbers in series.values.items():
         if name not in needed:
-            raise _shape_error("a column is unknown", f"{place}.{name[:100]}", name[:100], ", ".join(needed))
+            raise shape_error("a column is unknown", f"{place}.{name[:100]}", name[:100], ", ".join(needed))
         if len(numbers) != len(series.timestamps):
-            raise _shape_error(
+            raise shape_error(
                 "a column has another length than the timestamps",
                 f"{place}.{name}",
                 f"{len(numbers)} values",
@@ -150,13 +136,13 @@ def _check_future(at: int, series: Series, model: Ensemble) -> None:
     known, horizon = model.known, model.horizon
     for name in known:
         if name not in given:
-            raise _shape_error("a future column is missing", f"{place}.{name}", "nothing", f"{horizon} numbers")
+            raise shape_error("a future column is missing", f"{place}.{name}", "nothing", f"{horizon} numbers")
     for name, numbers in given.items():
         if name not in known:
             expected = ", ".join(known) or "no future: this model knows nothing ahead"
-            raise _shape_error("a future column is unknown", f"{place}.{name[:100]}", name[:100], expected)
+            raise shape_error("a future column is unknown", f"{place}.{name[:100]}", name[:100], expected)
         if len(numbers) != horizon:
-            raise _shape_error(
+            raise shape_error(
                 "a future column does not span the model's horizon",
                 f"{place}.{name}",
                 f"{len(numbers)} values",
@@ -192,10 +178,6 @@ def _ahead(series: Sequence[Series], context: Windows, schema: Schema, model: En
     )
 
 
-def _shape_error(what: str, field: str, got: str, expected: str) -> SchemaError:
-    return SchemaError(f"{what}: {field}: got {got}, expected {expected}", field=field, got=got, expected=expected)
-
-
 def _column_text(schema: Schema, name: str) -> str:
     return f"numbers in {schema.column(name).range_text()}"
 
@@ -206,7 +188,9 @@ def frame_of(series: Sequence[Series], schema: Schema) -> pd.DataFrame:
         ID: np.repeat(
             np.array([each.series_id for each in series], dtype=object), [len(each.timestamps) for each in series]
         ),
-        TIME: np.concatenate([_times(at, each) for at, each in enumerate(series)]),
+        TIME: np.concatenate(
+            [instants(each.timestamps, f"body.series[{at}].timestamps") for at, each in enumerate(series)]
+        ),
         **{
             name: np.concatenate([np.asarray(each.values[name], dtype=np.float64) for each in series])
             for name in schema.names
@@ -230,28 +214,6 @@ def _context(series: Sequence[Series], frame: pd.DataFrame, schema: Schema, rows
         columns=schema.names,
         series=tuple(each.series_id for each in series),
         frequency=schema.frequency,
-    )
-
-
-def _times(at: int, series: Series) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
-    try:
-        times = [datetime.fromisoformat(text) for text in series.timestamps]
-        fine = all(time.tzinfo is None and EARLIEST.year <= time.year <= LATEST.year for time in times)
-    except ValueError:
-        fine = False
-    if not fine:
-        raise _bad_time(at, series.timestamps)
-    return np.array(times, dtype="datetime64[ns]")
-
-
-def _bad_time(at: int, texts: Sequence[str]) -> DataError:
-    row = next(row for row, text in enumerate(texts) if not is_time(text))
-    field = f"body.series[{at}].timestamps[{row}]"
-    return DataError.at(
-        f"{field} is not a time",
-        got=repr(texts[row]),
-        expected=f"ISO 8601 without time zone, years {YEARS}, such as 2015-06-01T13:00:00",
-        field=field,
     )
 
 

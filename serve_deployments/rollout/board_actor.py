@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 
+from cluster.actors import detached
 from serve_deployments.experiments.experiment import Experiment
 from serve_deployments.experiments.exposure_log import Exposure, ExposureLog
 from serve_deployments.experiments.reading import read
@@ -15,8 +16,6 @@ from serve_deployments.rollout.board import SplitBoard
 from serve_deployments.rollout.split import Split
 from serve_deployments.rollout.tally import Tree
 from serve_deployments.rollout.truth import ForecastsKept
-
-NAMESPACE = "heliotrope"
 
 
 class BoardActor:
@@ -74,31 +73,12 @@ def get_or_create(application: str, log_file: str) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return (
-        ray.remote(BoardActor)
-        .options(
-            name=actor_name(application),
-            namespace=NAMESPACE,
-            get_if_exists=True,
-            lifetime="detached",
-            num_cpus=0,
-            max_restarts=-1,
-            max_task_retries=0,
-            enable_task_events=False,
-            scheduling_strategy=here,
-        )
-        .remote(log_file)
-    )
+    return detached.get_or_create(BoardActor, actor_name(application), log_file, scheduling_strategy=here)
 
 
 def remove(application: str) -> None:
     """End an application's board, if there is one."""
-    try:
-        handle = ray.get_actor(actor_name(application), namespace=NAMESPACE)
-    except ValueError:
-        # Ray's way to say that no actor has this name.
-        return
-    ray.kill(handle)
+    detached.remove(actor_name(application))
 
 
 class RayBoard:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ray.exceptions import RayActorError
 
+from cluster.actors import detached
 from cluster.actors.state import SharedState
 from cluster.clock import Clock
 from cluster.errors import TransientError
@@ -69,7 +70,7 @@ class ReplicaTraffic:
 
     def _desk(self) -> Desk:
         states = [
-            SharedState(machine, self._spec.storage_url, namespace=board_actor.NAMESPACE, detached=True)
+            SharedState(machine, self._spec.storage_url, namespace=detached.NAMESPACE, detached=True)
             for machine in (Rollouts, Experiments)
         ]
         board = board_actor.RayBoard(self._handle())

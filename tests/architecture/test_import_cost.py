@@ -37,6 +37,7 @@ SHELLS = {
     "apps.rollouts.office": "the actor itself",
     "apps.reports.rollout_plots": "draws with matplotlib; imported by the command that draws",
     "cluster.actors.rate_office": "the actor itself",
+    "cluster.actors.detached": "finds and makes actors",
     "training.distributed.loop": "the torch loop itself; the LSTM imports it when it trains",
     "apps.reports.drawing": "makes matplotlib's figures; imported by the plots",
     "apps.reports.anomaly_plots": "draws with matplotlib; imported when a report is written",
