@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -74,9 +72,7 @@ def test_a_worker_that_dies_costs_its_fit_and_is_replaced(ray_cluster: Cluster) 
         workers.submit(assigned(1))
         assert isinstance(workers.wait(60.0), Fit)
         workers.submit(assigned(2, "forest", trees=2000))
-        started_s = time.monotonic()
-        assert workers.wait(0.01) is None, "a fit of 2,000 trees ended in 10 ms"
-        assert time.monotonic() - started_s < 5
+        assert workers.wait(0.01) is None, "either a fit of 2,000 trees ended in 10 ms, or the end was waited for"
     finally:
         workers.close()
     assert not workers.busy

@@ -57,7 +57,7 @@ def ours(session: int) -> list[psutil.Process]:
     return found
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 30) -> None:
+def until(condition: Callable[[], Any], timeout_s: float = 90) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
@@ -222,7 +222,7 @@ try:
         below = head.children(recursive=True)
         raise ValueError("on purpose")
 except ValueError:
-    psutil.wait_procs(below, timeout=10)
+    psutil.wait_procs(below, timeout=60)
     alive = [each.name() for each in [head, *below] if each.is_running() and each.status() != "zombie"]
 ours = {*DEFAULTS, *LOOPBACK_ONLY}
 print(json.dumps([inside, seen, alive, sorted(n for n in ours if os.environ.get(n) != before.get(n))]))
@@ -258,5 +258,5 @@ def test_an_address_where_nobody_answers_is_named_at_once(run_script: Script, ho
     done = run_script(NOBODY, str(home), str(port))
     message, took_s, left = json.loads(done.stdout.splitlines()[-1])
     assert message.startswith(f"no Ray answers at 127.0.0.1:{port}; start one there, or unset ML_RAY_ADDRESS")
-    assert took_s < 10
+    assert took_s < 60  # Ray alone would try for minutes
     assert not left

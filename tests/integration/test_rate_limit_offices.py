@@ -21,7 +21,8 @@ from cluster.security.redis_office import RedisOffice
 if TYPE_CHECKING:
     from tests.integration.conftest import RedisServer
 
-QUOTA = Quota(per_minute=60, burst=40)
+QUOTA = Quota(per_minute=1, burst=40)
+"""So few a minute that none comes back while a test runs, be the machine never so slow."""
 
 
 async def spend(offices: Sequence[Office], requests: int, most: int = 3) -> tuple[int, Lease]:
@@ -33,11 +34,10 @@ def test_redis_grants_one_burst_to_all_replicas_together(redis_server: RedisServ
     async def test() -> None:
         offices = [RedisOffice(redis_server.url, QUOTA, timeout_s=5, namespace="burst") for _ in range(3)]
         granted, last = await spend(offices, 60)
-        # One more for each whole second that the test takes.
-        assert 40 <= granted <= 42
+        assert granted == 40
         assert last.granted == 0
-        assert 0 < last.wait_s <= 1
-        assert 38 <= last.full_s <= 40
+        assert 0 < last.wait_s <= 60
+        assert 39 * 60 < last.full_s <= 40 * 60
         other = RedisOffice(redis_server.url, QUOTA, timeout_s=5, namespace="other")
         assert (await other("key", 1)).remaining == 39
         for office in (*offices, other):
@@ -77,7 +77,7 @@ def test_an_actor_grants_one_burst_to_all_replicas_together(ray_cluster: Cluster
     async def test() -> None:
         offices = [ray_office("test-rate", QUOTA) for _ in range(3)]
         granted, last = await spend(offices, 60)
-        assert 40 <= granted <= 43
+        assert granted == 40
         assert last.granted == 0
         remove("test-rate", QUOTA)
         with pytest.raises(TransientError, match="being restarted"):

@@ -8,7 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from serve_deployments.question_routes import FORECAST_PATH
 from serve_deployments.schemas import ModelStatus, Problem
 
 pytestmark = pytest.mark.ray
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
+NOTICED_S = 5.0
+"""A process that is killed is known to be gone within so long, be the machine never so slow."""
 REPLICAS = 2
 HEADERS = {"content-type": "application/json"}
 
@@ -98,31 +100,44 @@ def test_every_version_is_active_after_a_warm_up_at_each_batch_size(served: Serv
         assert version.reason.startswith("warmed up at ")
 
 
-async def open_loop(
-    url: str, bodies: Iterator[bytes], rates: list[tuple[float, float]]
-) -> list[tuple[float, int, Any]]:
-    """Send at given rates for given seconds, whatever the answers do; return (sent at, status, problem or None)."""
-    limits = httpx.Limits(max_connections=400, max_keepalive_connections=400)
-    begun_s, answers = time.monotonic(), list[tuple[float, int, Any]]()
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What came of a request: when it was sent and ended, its status (0: no answer), and why where not 200."""
 
-    async with httpx.AsyncClient(base_url=url, timeout=30, limits=limits) as http:
+    sent_s: float
+    ended_s: float
+    status: int
+    reason: str
+
+
+def reason_of(answer: httpx.Response) -> str:
+    """Return why a request was refused: the service's problem document, or Serve's text where that was first."""
+    if answer.headers.get("content-type") != "application/problem+json":
+        return answer.text
+    problem = Problem.model_validate_json(answer.content)
+    return f"{problem.type}: {problem.detail}"
+
+
+async def open_loop(url: str, bodies: Iterator[bytes], rate: float, seconds: float) -> list[Told]:
+    """Send at a given rate for a given time, whatever the answers do; return what came of each."""
+    limits = httpx.Limits(max_connections=400, max_keepalive_connections=400)
+    patience, answers = httpx.Timeout(DEADLINE_S), list[Told]()
+
+    async with httpx.AsyncClient(base_url=url, timeout=patience, limits=limits) as http:
 
         async def ask() -> None:
-            sent_s = time.monotonic() - begun_s
+            sent_s = time.monotonic()
             try:
                 answer = await http.post(FORECAST_PATH, content=next(bodies), headers=HEADERS)
+                status, reason = answer.status_code, "" if answer.status_code == 200 else reason_of(answer)
             except httpx.TransportError as error:
-                answers.append((sent_s, 0, repr(error)))
-                return
-            problem = None if answer.status_code == 200 else Problem.model_validate_json(answer.content)
-            answers.append((sent_s, answer.status_code, problem))
+                status, reason = 0, repr(error)
+            answers.append(Told(sent_s=sent_s, ended_s=time.monotonic(), status=status, reason=reason))
 
-        tasks, start_s = list[asyncio.Task[None]](), begun_s
-        for rate, seconds in rates:
-            for number in range(round(rate * seconds)):
-                await asyncio.sleep(max(0.0, start_s + number / rate - time.monotonic()))
-                tasks.append(asyncio.create_task(ask()))
-            start_s += seconds
+        tasks, start_s = list[asyncio.Task[None]](), time.monotonic()
+        for number in range(round(rate * seconds)):
+            await asyncio.sleep(max(0.0, start_s + number / rate - time.monotonic()))
+            tasks.append(asyncio.create_task(ask()))
         await asyncio.gather(*tasks)
     return answers
 
@@ -134,19 +149,25 @@ def bodies(good: dict[str, Any], start: int) -> Iterator[bytes]:
         yield body(good, number)
 
 
+USUAL_RPS = 15.0
+
+
+def calm(served: Served, contents: Iterator[bytes]) -> bool:
+    """Return whether a second of the usual load is answered without an exception."""
+    return {told.status for told in asyncio.run(open_loop(served.url, contents, USUAL_RPS, 1.0))} == {200}
+
+
 def test_a_spike_of_ten_times_is_answered_or_refused_with_a_reason(
     served: Served, good_request: dict[str, Any]
 ) -> None:
-    usual, spike_s = 15.0, 3.0
-    rates = [(usual, 1.0), (10 * usual, spike_s), (usual, 4.0)]
-    answers = asyncio.run(open_loop(served.url, bodies(good_request, 0), rates))
-    assert len(answers) == sum(round(rate * seconds) for rate, seconds in rates)
-    assert {status for _, status, _ in answers} <= {200, 503}, Counter(status for _, status, _ in answers)
-    for _, status, problem in answers:
-        if status == 503:
-            assert problem.type.endswith("overloaded"), problem
-    after = [status for sent_s, status, _ in answers if sent_s > 1.0 + spike_s + 2.0]
-    assert set(after) == {200}, "two seconds after the spike all is as before"
+    contents = bodies(good_request, 0)
+    until(lambda: calm(served, contents), "the usual load answered, before the spike")
+    answers = asyncio.run(open_loop(served.url, contents, 10 * USUAL_RPS, 3.0))
+    assert len(answers) == round(10 * USUAL_RPS * 3.0)
+    seen = Counter((told.status, told.reason.partition(": ")[0]) for told in answers)
+    assert {status for status, _ in seen} <= {200, 503}, seen
+    assert all(told.reason for told in answers if told.status == 503), seen
+    until(lambda: calm(served, contents), "the usual load answered, after the spike")
 
 
 def test_a_killed_replica_costs_at_most_what_it_held(
@@ -160,21 +181,22 @@ def test_a_killed_replica_costs_at_most_what_it_held(
             actor.pid for actor in actors if "ServeReplica" in actor.class_name and "Ingress" in actor.class_name
         }
 
-    before = pids()
+    before, contents = pids(), bodies(good_request, 10_000)
     assert len(before) == REPLICAS
 
-    async def scenario() -> list[tuple[float, int, Any]]:
-        load = asyncio.create_task(open_loop(served.url, bodies(good_request, 10_000), [(25.0, 6.0)]))
+    async def scenario() -> tuple[list[Told], float]:
+        load = asyncio.create_task(open_loop(served.url, contents, 25.0, 5.0))
         await asyncio.sleep(2.0)
+        killed_s = time.monotonic()
         os.kill(min(before), signal.SIGKILL)
-        return await load
+        return await load, killed_s
 
-    answers = asyncio.run(scenario())
-    failed = [each for each in answers if each[1] not in (200, 503)]
-    # What was inside the killed process has no answer; everybody else has one.
-    assert len(failed) <= 8, failed
-    assert all(1.5 < sent_s < 3.0 for sent_s, _, _ in failed), failed
+    answers, killed_s = asyncio.run(scenario())
+    failed = [told for told in answers if told.status not in (200, 503)]
+    # What was inside the killed process may have no answer; everybody else has one.
+    assert all(told.sent_s < killed_s + NOTICED_S and told.ended_s > killed_s for told in failed), failed
     until(lambda: len(pids() - {min(before)}) == REPLICAS, "a replica in place of the killed one")
+    until(lambda: calm(served, contents), "the usual load answered, after the kill")
 
 
 def heavy(good: dict[str, Any], number: int) -> bytes:

@@ -68,10 +68,12 @@ def test_replicas_share_answers_until_one_throws_them_away_or_their_time_is_over
             await first.invalidate("drift", model)
             assert (await ask(second, f"after {model}")).source == "computed"
             assert (await ask(first)).value == f"after {model}".encode()
-        brief = store(redis_server, ttl_s=0.05)
+        ttl_s = 0.3
+        brief = store(redis_server, ttl_s=ttl_s)
         other = CacheKey("m@1", b"brief")
+        kept_s = time.monotonic()
         await brief.keep(other, b"x", (await brief.look(other)).era)
-        assert (await brief.look(other)).value == b"x"
+        assert (await brief.look(other)).value == b"x" or time.monotonic() - kept_s > ttl_s
         deadline_s = time.monotonic() + 10
         while (await brief.look(other)).value is not None:
             assert time.monotonic() < deadline_s
@@ -100,7 +102,7 @@ def test_no_request_fails_while_redis_is_away_and_it_is_used_again_when_it_is_ba
     async def scenario() -> None:
         clock = ManualClock()
         failures = list[int]()
-        kept = store(redis_server, clock=clock, timeout_s=1.0, failed=lambda: failures.append(1))
+        kept = store(redis_server, clock=clock, failed=lambda: failures.append(1))
         cache = PredictionCache(kept, Silent())
         await ask(cache)
         redis_server.stop()

@@ -59,7 +59,7 @@ def kill(shared: SharedState[Any], way: str) -> None:
 
 def wait_for_death(pid: int) -> None:
     """Return once the process is gone."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while psutil.pid_exists(pid):
         if time.monotonic() > deadline:
             raise TimeoutError(f"process {pid} lives on")
