@@ -75,7 +75,7 @@ def _row(version: ModelVersion) -> dict[str, Any]:
         "name": version.name,
         "version": str(version.version),
         "stage": version.stage.value,
-        "accuracy": version.metrics.get("accuracy", float("nan")),
-        "wape": version.metrics.get("wape", float("nan")),
+        "accuracy": version.metrics.get("accuracy"),
+        "wape": version.metrics.get("wape"),
         "owner": version.owner,
     }

@@ -65,7 +65,7 @@ def status(as_json: bool = JsonOption) -> None:
         console.print("No platform runs here: start one with [bold]heliotrope up[/].\n")
     else:
         print_addresses(running)
-        rows = [{key: model[key] for key in ("name", "version", "horizon", "context")} for model in served]
+        rows = [_served_row(model) for model in served]
         print_rows(rows, title="Served models", empty="Nothing is served.")
     print_rows(
         [{"setting": name, "value": value} for name, value in settings.describe()], title="Settings", empty=""
@@ -115,6 +115,14 @@ def client_of(endpoint: str | None) -> Client:
         timeout_s=settings.request_timeout_s,
         ca_file=settings.ca_file,
     )
+
+
+def _served_row(model: dict[str, Any]) -> dict[str, Any]:
+    """Return a served version as a person reads it; models of rows and of alarms have neither of the last two."""
+    kind = model.get("kind", "forecast")
+    row = {"name": model["name"], "version": model["version"], "answers": kind}
+    spans = ("horizon", "context") if kind == "forecast" else ()
+    return row | {key: model[key] if key in spans else None for key in ("horizon", "context")}
 
 
 def _served(running: Running | None) -> list[dict[str, Any]]:

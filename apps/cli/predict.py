@@ -1,18 +1,28 @@
-"""`heliotrope predict`: a forecast over HTTP for the end of a file."""
+"""`heliotrope predict`: a forecast for the end of a file, or a prediction for each of its rows, over HTTP."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from apps.cli.output import JsonOption, console, print_json, print_rows
-from cluster.settings import Settings
+from apps.cli.platform import client_of
+from apps.client.results import ROWS_KIND
+from cluster.errors import SchemaError, UserError
 
 if TYPE_CHECKING:
-    from apps.client.results import TargetForecast
+    import pandas as pd
+
+    from apps.client.client import Client
+    from apps.client.results import ServedInfo, TargetForecast
+
+FORECAST = "forecast"
+SHOWN_ROWS = 20
+"""Predicted rows that a person is shown; --output and --json have all."""
 
 
 def predict(
@@ -23,38 +33,103 @@ def predict(
     timestamp: str = typer.Option("timestamp", help="The file's column with times."),
     series: str | None = typer.Option(None, help="The file's column with series ids."),
     endpoint: str | None = typer.Option(None, help="Base URL of the API; the platform that runs here by default."),
-    output: Path | None = typer.Option(None, help="Write the forecast to this CSV file too."),
+    output: Path | None = typer.Option(None, help="Write the answer to this CSV file too, all rows of it."),
     as_json: bool = JsonOption,
 ) -> None:
-    """Forecast what follows the last rows of a file, over HTTP."""
-    from apps.client.client import Client
-    from apps.client.connection import API_KEY_VARIABLE
-    from apps.pipelines.source import load_history
-    from apps.running import require_running
+    """Forecast what follows the last rows of a file, or predict each of its rows, over HTTP.
 
-    settings = Settings.from_environment()
-    with Client(
-        endpoint or require_running(settings).endpoint,
-        api_key=os.environ.get(API_KEY_VARIABLE),
-        timeout_s=settings.request_timeout_s,
-        ca_file=settings.ca_file,
-    ) as client:
+    A model of series forecasts; a model of rows, as `heliotrope automl` makes of tables, predicts each row.
+    """
+    with client_of(endpoint) as client:
         served = client.model(model, version)
-        history = load_history(source, served.schema, rows=served.context, timestamp=timestamp, series=series)
-        answer = client.forecast(model, history, version=version, horizon=horizon)
+        if served.kind == FORECAST:
+            answer = _forecast(client, served, source, version, horizon, timestamp, series)
+        elif served.kind == ROWS_KIND:
+            if horizon is not None:
+                raise UserError(f"'{model}' predicts rows and has no horizon: leave out --horizon")
+            answer = _rows(client, served, source, version)
+        else:
+            raise UserError(
+                f"'{model}' judges anomalies and predicts nothing: send rows to POST /v1/anomalies/detect"
+            )
     if output:
-        answer.to_frame().to_csv(output, index=False)
+        answer.table.to_csv(output, index=False)
     if as_json:
         print_json(answer.raw)
         return
-    for forecast in answer.forecasts:
-        title = (
-            f"{forecast.series_id}: {forecast.target} in {forecast.unit}, "
-            f"{answer.interval_level:.0%} interval, by {answer.model} {answer.version}"
-        )
-        print_rows(step_rows(forecast), title=title, empty="Nothing to forecast.")
+    for title, rows in answer.shown:
+        print_rows(rows, title=title, empty="Nothing to predict.")
+    if answer.left_out:
+        console.print(f"{answer.left_out:,} more rows: --output FILE.csv writes all of them.")
     if output:
-        console.print(f"Written to {output}")
+        console.print(f"Written to {output}", soft_wrap=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """An answer as a person, a script and a file want it.
+
+    Parameters
+    ----------
+    raw
+        As the API gave it.
+    table
+        For a file.
+    shown
+        Title and rows of each table on the screen.
+    left_out
+        Rows that the screen does not show.
+    """
+
+    raw: Any
+    table: pd.DataFrame
+    shown: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]
+    left_out: int = 0
+
+
+def _forecast(
+    client: Client,
+    served: ServedInfo,
+    source: str,
+    version: str | None,
+    horizon: int | None,
+    timestamp: str,
+    series: str | None,
+) -> Shown:
+    from apps.pipelines.source import load_history
+
+    history = load_history(source, served.schema, rows=served.context, timestamp=timestamp, series=series)
+    answer = client.forecast(served.name, history, version=version, horizon=horizon)
+    by = f"{answer.interval_level:.0%} interval, by {answer.model} {answer.version}"
+    shown = [
+        (f"{each.series_id}: {each.target} in {each.unit}, {by}", step_rows(each)) for each in answer.forecasts
+    ]
+    return Shown(raw=answer.raw, table=answer.to_frame(), shown=shown)
+
+
+def _rows(client: Client, served: ServedInfo, source: str, version: str | None) -> Shown:
+    from apps.pipelines.automl import load_table
+
+    _, frame = load_table(source)
+    missing = [name for name in served.columns if name not in frame.columns]
+    if missing:
+        raise SchemaError.at(
+            f"{source} lacks columns of '{served.name}'",
+            got=f"columns {', '.join(map(str, frame.columns))}",
+            expected=f"{', '.join(missing)} too; a cell may be empty",
+        )
+    rows = frame[list(served.columns)]
+    answer = client.predict(served.name, rows, version=version)
+    predicted = answer.to_frame()
+    told = predicted.rename(columns={answer.target: f"{answer.target} predicted"})
+    kept = frame.reset_index(drop=True)
+    table = kept.join(told)
+    shown = [{"row": at, **row} for at, row in enumerate(told.head(SHOWN_ROWS).to_dict(orient="records"))]
+    title = f"{answer.target} of {len(rows):,} rows, by {answer.model} {answer.version}"
+    if answer.task == "regression":
+        title += ", 90% interval"
+    raw = {**answer.raw[0], "predictions": [row for part in answer.raw for row in part["predictions"]]}
+    return Shown(raw=raw, table=table, shown=[(title, shown)], left_out=max(0, len(rows) - SHOWN_ROWS))
 
 
 def step_rows(forecast: TargetForecast) -> list[dict[str, Any]]:

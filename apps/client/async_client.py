@@ -12,11 +12,13 @@ import httpx
 
 from apps.client.calls import Ask, Call, Calls, Outcome
 from apps.client.connection import Connection
-from apps.client.results import ForecastResult, ServedInfo
+from apps.client.intake import PATIENCE_RATIO, Intake
+from apps.client.results import ForecastResult, PredictResult, ServedInfo
 from apps.client.retry import Retries, RetryPolicy
 from training.core.panel import Panel
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 T = TypeVar("T")
@@ -45,7 +47,7 @@ class AsyncClient:
         connection = Connection(endpoint=endpoint, api_key=api_key, timeout_s=timeout_s, ca_file=ca_file)
         self._calls = Calls(endpoint, Retries(retry or RetryPolicy()))
         self._http = httpx.AsyncClient(**connection.options(), transport=transport)
-        self._sleep = sleep
+        self._sleep, self._most_s = sleep, PATIENCE_RATIO * timeout_s
 
     async def __aenter__(self) -> Self:
         return self
@@ -99,6 +101,12 @@ class AsyncClient:
         """Return the forecasts of many series as a table; tables travel both ways, not JSON."""
         return await self._run(self._calls.forecast_table(model, history, version, horizon, levels))
 
+    async def predict(
+        self, model: str, rows: pd.DataFrame | Sequence[Mapping[str, Any]], *, version: str | None = None
+    ) -> PredictResult:
+        """Return the prediction of each row, a table's or a list of column -> value; many are asked in parts."""
+        return await self._run(self._calls.predict(model, rows, version))
+
     async def _run(self, call: Call[T]) -> T:
         outcome: Outcome = None
         while True:
@@ -115,6 +123,10 @@ class AsyncClient:
 
     async def _send(self, ask: Ask) -> Outcome:
         try:
-            return await self._http.request(ask.method, ask.path, **ask.options())
-        except httpx.TransportError as error:
+            async with self._http.stream(ask.method, ask.path, **ask.options()) as response:
+                intake = Intake(response, most_s=self._most_s)
+                async for piece in response.aiter_bytes():
+                    intake.take(piece)
+            return intake.whole()
+        except httpx.RequestError as error:
             return error

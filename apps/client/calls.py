@@ -11,18 +11,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
+import orjson
 
-from apps.client.faults import error_of
-from apps.client.results import ForecastResult, ServedInfo
+from apps.client.faults import error_of, reading
+from apps.client.results import ForecastResult, PredictResult, ServedInfo
 from apps.client.retry import Retries
 from cluster.errors import UnknownNameError
 from training.core.panel import Panel
 from training.core.validation import ID, TIME
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 FORECAST_PATH = "/v1/emissions/forecast"
+PREDICT_PATH = "/v1/predict"
+PART_ROWS = 2000
+"""Rows that one request carries: below the service's 5000, so that their text stays below its limit on bodies."""
 ARROW = "application/vnd.apache.arrow.stream"
 T = TypeVar("T")
 
@@ -65,7 +70,7 @@ class Wait:
     delay_s: float
 
 
-Outcome = httpx.Response | httpx.TransportError | None
+Outcome = httpx.Response | httpx.RequestError | None
 """Of an Ask: an answer, or why there is none; of a Wait: None."""
 Call = Generator[Ask | Wait, Outcome, T]
 
@@ -116,7 +121,8 @@ class Calls:
     def models(self) -> Call[list[ServedInfo]]:
         """List what is served."""
         response = yield from self.get("/api/models")
-        return [ServedInfo.from_json(info) for info in response.json()["models"]]
+        with reading(response, self._endpoint):
+            return [ServedInfo.from_json(info) for info in response.json()["models"]]
 
     def model(self, name: str, version: str | None) -> Call[ServedInfo]:
         """Find a served version; the first of its name where none is asked for."""
@@ -140,7 +146,24 @@ class Calls:
         optional = {"version": version, "horizon": horizon, "levels": levels and list(levels)}
         body |= {key: value for key, value in optional.items() if value is not None}
         response = yield from self._answered(Ask(method="POST", path=FORECAST_PATH, json=body))
-        return ForecastResult.from_json(response.json())
+        with reading(response, self._endpoint):
+            return ForecastResult.from_json(response.json())
+
+    def predict(
+        self, model: str, rows: pd.DataFrame | Sequence[Mapping[str, Any]], version: str | None
+    ) -> Call[PredictResult]:
+        """Predict rows, in parts where there are many; the version that answers the first part answers all."""
+        listed = rows if isinstance(rows, Sequence) else records_of(rows)
+        answers: list[Mapping[str, Any]] = []
+        for start in range(0, max(1, len(listed)), PART_ROWS):
+            body = {"model": model, "rows": listed[start : start + PART_ROWS]}
+            named = body if version is None else {**body, "version": version}
+            response = yield from self._answered(Ask(method="POST", path=PREDICT_PATH, json=named))
+            with reading(response, self._endpoint):
+                answers.append(response.json())
+                version = str(answers[0]["model"]["version"])
+        with reading(response, self._endpoint):
+            return PredictResult.from_json(answers)
 
     def forecast_table(
         self,
@@ -157,7 +180,8 @@ class Calls:
             params["levels"] = ",".join(map(str, levels))
         ask = Ask(method="POST", path=FORECAST_PATH, params=params, arrow=stream_of(history))
         response = yield from self._answered(ask)
-        return read_stream(response.content)
+        with reading(response, self._endpoint):
+            return read_stream(response.content)
 
     def _answered(self, ask: Ask) -> Call[httpx.Response]:
         return answered(ask, self._retries, self._endpoint)
@@ -181,6 +205,19 @@ def read_stream(content: bytes) -> pa.Table:
     import pyarrow as pa
 
     return pa.ipc.open_stream(content).read_all()
+
+
+def records_of(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as the API's JSON: nothing where a value is missing, times as ISO 8601."""
+    missing = rows.isna()
+    plain = rows.astype(object).where(~missing, None)
+    text = orjson.dumps(
+        plain.to_dict(orient="records"),
+        default=str,
+        option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS,
+    )
+    records: list[dict[str, Any]] = orjson.loads(text)
+    return records
 
 
 def series_of(history: Panel) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -38,13 +40,13 @@ _BY_STATUS: dict[int, type[HeliotropeError]] = {
 }
 
 
-def error_of(outcome: httpx.Response | httpx.TransportError, endpoint: str) -> HeliotropeError:
+def error_of(outcome: httpx.Response | httpx.RequestError, endpoint: str) -> HeliotropeError:
     """Return the error that an answer or a broken connection stands for.
 
     Its class is the one the service raised, where the tree has it, or else what the status says; its context holds
     the problem document as `problem`, and its `request_id`.
     """
-    if isinstance(outcome, httpx.TransportError):
+    if isinstance(outcome, httpx.RequestError):
         return TransientError(
             f"{endpoint} does not answer ({outcome or type(outcome).__name__}): is the platform up? "
             "See `heliotrope status`",
@@ -58,6 +60,24 @@ def error_of(outcome: httpx.Response | httpx.TransportError, endpoint: str) -> H
     if issubclass(kind, TransientError):
         context["retry_after_s"] = retry_after_s(outcome) or 1.0
     return kind(message, **context)
+
+
+@contextmanager
+def reading(response: httpx.Response, endpoint: str) -> Iterator[None]:
+    """Turn what goes wrong while an answer is read into the error that says what was answered."""
+    try:
+        yield
+    except HeliotropeError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+        kind = response.headers.get("content-type", "nothing")
+        raise PermanentError(
+            f"{endpoint} answered {response.status_code} with what cannot be read: got {len(response.content)} "
+            f"bytes of {kind[:80]} ({type(error).__name__}), expected what /openapi.json describes. Is this the "
+            "API of Heliotrope, and of this version?",
+            endpoint=endpoint,
+            request_id=response.headers.get("x-request-id", ""),
+        ) from error
 
 
 def _kind(status: int, problem_type: str) -> type[HeliotropeError]:

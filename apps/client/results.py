@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
+from cluster.errors import UserError
 from training.core.schema import Column, Schema
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Json = Mapping[str, Any]
+
+
+ROWS_KIND = "predict"
+"""What GET /api/models calls a model of rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +28,10 @@ class ServedInfo:
     ----------
     name, version
         As registered.
-    schema
-        What its requests must hold.
+    kind
+        What it answers: `forecast`, `detect`, or `predict` for a model of rows.
+    columns
+        Names of the columns that its requests hold.
     context, horizon
         Rows of history it needs, steps it forecasts at most.
     raw
@@ -32,7 +40,8 @@ class ServedInfo:
 
     name: str
     version: str
-    schema: Schema
+    kind: str
+    columns: tuple[str, ...]
     context: int
     horizon: int
     raw: Json = field(repr=False, compare=False)
@@ -40,20 +49,31 @@ class ServedInfo:
     @classmethod
     def from_json(cls, info: Json) -> Self:
         """Read an entry of GET /api/models."""
-        columns = [Column(**column) for column in info["columns"]]
-        schema = Schema(
-            name=info["name"],
-            frequency=info["frequency"],
-            targets=tuple(column for column in columns if column.name in info["targets"]),
-            covariates=tuple(column for column in columns if column.name not in info["targets"]),
-        )
         return cls(
             name=info["name"],
             version=info["version"],
-            schema=schema,
+            kind=info.get("kind", "forecast"),
+            columns=tuple(column["name"] for column in info["columns"]),
             context=info["context"],
             horizon=info["horizon"],
             raw=info,
+        )
+
+    @cached_property
+    def schema(self) -> Schema:
+        """What the series of its requests look like; raises UserError for a model of rows, which has no series."""
+        if self.kind == ROWS_KIND:
+            raise UserError(
+                f"'{self.name}' predicts rows and has no series: send them with `Client.predict` or "
+                "POST /v1/predict"
+            )
+        columns = [Column(**column) for column in self.raw["columns"]]
+        targets = self.raw["targets"]
+        return Schema(
+            name=self.name,
+            frequency=self.raw["frequency"],
+            targets=tuple(column for column in columns if column.name in targets),
+            covariates=tuple(column for column in columns if column.name not in targets),
         )
 
 
@@ -157,6 +177,87 @@ class ForecastResult:
             }
             for each in self.forecasts
             for step in each.steps
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowPrediction:
+    """The answer to one row.
+
+    Parameters
+    ----------
+    prediction
+        A number, or the most probable class.
+    lower, upper
+        Nine of ten true numbers lie between; None for classes.
+    probabilities
+        Of each class; None for numbers.
+    """
+
+    prediction: float | str
+    lower: float | None
+    upper: float | None
+    probabilities: Mapping[str, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictResult:
+    """The predictions of rows, all by one version.
+
+    Parameters
+    ----------
+    request_id
+        As in the service's logs; of the first part, where many rows were asked about in parts.
+    model, version
+        Who answered.
+    target, task
+        What is predicted: `regression`, a number, or `classification`, one of the classes.
+    predictions
+        One a row, in their order.
+    raw
+        The whole answers, one a part.
+    """
+
+    request_id: str
+    model: str
+    version: str
+    target: str
+    task: str
+    predictions: tuple[RowPrediction, ...]
+    raw: tuple[Json, ...] = field(repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, answers: Sequence[Json]) -> Self:
+        """Read the answers of POST /v1/predict to the parts of one table."""
+        first = answers[0]
+        return cls(
+            request_id=first["request_id"],
+            model=first["model"]["name"],
+            version=first["model"]["version"],
+            target=first["target"],
+            task=first["task"],
+            predictions=tuple(
+                RowPrediction(**{name: row[name] for name in RowPrediction.__dataclass_fields__})
+                for answer in answers
+                for row in answer["predictions"]
+            ),
+            raw=tuple(answers),
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row for each prediction: with its interval, or with the probability of each class."""
+        import pandas as pd
+
+        if self.task == "regression":
+            return pd.DataFrame(
+                [{self.target: row.prediction, "lower": row.lower, "upper": row.upper} for row in self.predictions]
+            )
+        return pd.DataFrame(
+            [
+                {self.target: row.prediction}
+                | {f"p({name})": share for name, share in (row.probabilities or {}).items()}
+                for row in self.predictions
+            ]
         )
 
 

@@ -43,7 +43,7 @@ class RetryPolicy:
             raise ConfigError(f"retries: got {self}, expected at least one attempt, times from 0, a factor from 1")
 
     def delay_s(
-        self, tries: int, outcome: httpx.Response | httpx.TransportError, waited_s: float, draw: float
+        self, tries: int, outcome: httpx.Response | httpx.RequestError, waited_s: float, draw: float
     ) -> float | None:
         """Return how long to wait before the next try, None where there is none.
 
@@ -117,13 +117,13 @@ class Retries:
         # No secret hangs on these dice.
         self._dice = dice or random.Random()  # noqa: S311
 
-    def delay_s(self, tries: int, outcome: httpx.Response | httpx.TransportError, waited_s: float) -> float | None:
+    def delay_s(self, tries: int, outcome: httpx.Response | httpx.RequestError, waited_s: float) -> float | None:
         """Return how long to wait before the next try, None where there is none."""
         delay_s = self.policy.delay_s(tries, outcome, waited_s, self._dice.random())
         return delay_s if delay_s is not None and self.budget.spend() else None
 
 
-def passing(outcome: httpx.Response | httpx.TransportError) -> bool:
+def passing(outcome: httpx.Response | httpx.RequestError) -> bool:
     """Say whether a fault may be gone at the next try.
 
     A read time-out is not: the work may still go on, and asking again would double it.

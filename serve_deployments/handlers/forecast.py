@@ -181,6 +181,7 @@ class ForecastModel(Servable):
         return {
             "name": self.name,
             "version": self.version,
+            "kind": self.kind,
             "default": default,
             "targets": list(self.ensemble.targets),
             "horizon": self.ensemble.horizon,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, FailFast, Field, ValidationError
 
@@ -50,6 +50,10 @@ class PredictResponse(Wire):
     request_id: str
     model: ModelRef
     created_at: str = Field(description="UTC")
+    rung: Literal["primary", "previous"] = Field(
+        description="who answered: the wanted version, or the one that stood in for it"
+    )
+    fallback_reason: str | None = Field(description="why the wanted version did not answer; none on the primary")
     target: str
     task: str
     predictions: list[RowPrediction]

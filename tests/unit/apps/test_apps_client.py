@@ -9,12 +9,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
+import numpy as np
+import orjson
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from apps.client.async_client import AsyncClient
-from apps.client.calls import Ask, Wait, answered, series_of
+from apps.client.calls import PART_ROWS, Ask, Wait, answered, series_of
 from apps.client.client import Client
 from apps.client.connection import Connection
+from apps.client.intake import Intake, UnboundedAnswerError
 from apps.client.results import ForecastResult, ServedInfo
 from apps.client.retry import Retries, RetryBudget, RetryPolicy
 from cluster.errors import (
@@ -122,6 +127,7 @@ def test_the_surface_is_small_and_both_clients_have_the_same() -> None:
             "model",
             "forecast",
             "forecast_table",
+            "predict",
         ]
     )
     for name, method in blocking.items():
@@ -330,6 +336,97 @@ def test_served_info_rebuilds_the_schema() -> None:
     served = ServedInfo.from_json(INFO)
     assert served.schema.target_names == ("y",)
     assert served.schema.names == ("y", "x")
+
+
+ROWS_INFO = {
+    "name": "goods",
+    "version": "2.0.0",
+    "kind": "predict",
+    "frequency": "",
+    "targets": ["cost"],
+    "context": 1,
+    "horizon": 0,
+    "columns": [{"name": "size", "unit": "1", "kind": "number", "low": None, "high": None}],
+}
+
+
+def priced(count: int, version: str = "2.0.0") -> httpx.Response:
+    row = {"prediction": 1.5, "lower": 1.0, "upper": 2.0, "probabilities": None}
+    about = {"request_id": "r", "model": {"name": "goods", "version": version}, "target": "cost"}
+    return httpx.Response(200, json={**about, "task": "regression", "predictions": [row] * count})
+
+
+def test_a_model_of_rows_stands_beside_forecasters() -> None:
+    infos = Server(httpx.Response(200, json={"models": [ROWS_INFO, INFO]})).client().models()
+    assert [info.kind for info in infos] == ["predict", "forecast"]
+    assert infos[1].schema.target_names == ("y",)
+    with pytest.raises(UserError, match=r"Client\.predict"):
+        _ = infos[0].schema
+
+
+def test_many_rows_are_asked_in_parts_of_one_version() -> None:
+    server = Server(priced(PART_ROWS), priced(1))
+    rows = pd.DataFrame({"size": [0.5] * PART_ROWS + [np.nan], "built": pd.Timestamp("2020-02-01")})
+    found = server.client().predict("goods", rows)
+    bodies = [orjson.loads(request.content) for request in server.asked]
+    assert [len(body["rows"]) for body in bodies] == [PART_ROWS, 1]
+    assert [body.get("version") for body in bodies] == [None, "2.0.0"]
+    assert bodies[1]["rows"] == [{"size": None, "built": "2020-02-01 00:00:00"}]
+    assert list(found.to_frame()) == ["cost", "lower", "upper"]
+    assert len(found.predictions) == PART_ROWS + 1
+
+
+def test_classes_have_their_probabilities() -> None:
+    row = {"prediction": "red", "lower": None, "upper": None, "probabilities": {"red": 0.75, "blue": 0.25}}
+    about = {"request_id": "r", "model": {"name": "m", "version": "1.0.0"}, "target": "colour"}
+    server = Server(httpx.Response(200, json={**about, "task": "classification", "predictions": [row]}))
+    frame = server.client().predict("m", [{"size": 1}]).to_frame()
+    assert frame.to_dict(orient="records") == [{"colour": "red", "p(red)": 0.75, "p(blue)": 0.25}]
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        httpx.Response(200, text="<html>hello</html>"),
+        httpx.Response(200, content=b""),
+        httpx.Response(200, json=[]),
+        httpx.Response(200, json={"models": [{"name": 1}], "forecasts": None}),
+        httpx.Response(200, content=b'{"models": NaN'),
+        httpx.Response(200, json={"models": 3, "model": {}, "predictions": [{}]}),
+        httpx.Response(204),
+    ],
+)
+def test_what_is_no_answer_says_what_was_got(rubbish: httpx.Response) -> None:
+    calls: tuple[Callable[[Client], object], ...] = (
+        Client.models,
+        lambda client: client.forecast("m", []),
+        lambda client: client.predict("m", []),
+        lambda client: client.forecast_table("m", pa.table({"a": [1]})),
+    )
+    for call in calls:
+        with pytest.raises(PermanentError, match=r"answered 20[04] with what cannot be read"):
+            call(Server(rubbish).client())
+
+
+def test_an_answer_that_cannot_be_unpacked_is_an_error_of_ours() -> None:
+    def respond(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=b"no gzip", headers={"content-encoding": "gzip"})
+
+    with pytest.raises(HeliotropeError, match="does not answer"):
+        Client("http://test", transport=httpx.MockTransport(respond)).get("/")
+
+
+def test_an_answer_without_an_end_is_left() -> None:
+    times = iter([0.0, 1.0, 9.0, 11.0])
+    slow = Intake(httpx.Response(200), most_s=10, now_s=lambda: next(times))
+    slow.take(b"a")
+    slow.take(b"b")
+    with pytest.raises(UnboundedAnswerError, match="within 10 s"):
+        slow.take(b"c")
+    long = Intake(httpx.Response(200), most_s=10, most_bytes=3)
+    long.take(b"abc")
+    with pytest.raises(UnboundedAnswerError, match="more than 3 bytes"):
+        long.take(b"d")
 
 
 def test_tables_travel_both_ways_and_give_the_same_forecast(

@@ -92,6 +92,8 @@ def test_the_nodes_answer_what_the_ensemble_does_in_any_company() -> None:
         request_id="r",
         model={"name": model.name, "version": model.version},  # type: ignore[arg-type]
         created_at="2024-01-01T00:00:00",
+        rung="primary",
+        fallback_reason=None,
         **fields,
     )
     first = answer.predictions[0]
@@ -169,7 +171,7 @@ def test_rows_are_predicted_over_http_and_faults_have_their_place(
     rows = [{"size": 1.0, "colour": "red"}, {"size": None, "colour": "blue"}]
     answer = http.post("/v1/predict", json={"model": "goods-cost", "rows": rows})
     assert answer.status_code == 200, answer.text
-    said = PredictResponse(**{key: answer.json()[key] for key in PredictResponse.model_fields})
+    said = PredictResponse.model_validate(answer.json())
     expected = model.ensemble.predict(pd.DataFrame(rows)).values
     got = np.array([float(each.prediction) for each in said.predictions])
     np.testing.assert_allclose(got, np.asarray(expected, dtype=np.float64))
