@@ -31,6 +31,7 @@ BENCHMARKS = {
     "quality": "benchmarks.quality",
     "regret": "benchmarks.regret",
     "search_trials": "benchmarks.search_trials",
+    "rollout_load": "benchmarks.serving.rollout_load",
     "rollouts": "benchmarks.rollouts",
     "serving_bulk": "benchmarks.serving.bulk",
     "serving_graph": "benchmarks.serving.graph",

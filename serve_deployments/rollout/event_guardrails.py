@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any, ClassVar
 
 from serve_deployments.experiments.event_share import EventShare
@@ -12,6 +13,12 @@ PAIRED_SHARE = 0.5
 """Of two answers to one request of which one is bad, either is as likely where the versions are equal."""
 MIN_PAST = 200
 """Answers of the old version that a threshold is taken from: ten above the 95th percentile."""
+SLACK_CELLS = 2
+"""Cells of the histogram by which the new version may be slower: a factor of 1.4. A version with few requests has
+batches of its own, which wait while the other's are computed; near capacity the means of equal versions differ by a
+fifth."""
+CROWD_MEMORY = 0.99
+"""What is kept of the largest crowd from look to look: half of it after a minute of looks a second."""
 
 
 class EventGuardrail(Guardrail):
@@ -37,8 +44,12 @@ class EventGuardrail(Guardrail):
         """Take in a window."""
         new, old = self._events(window.new, window), self._events(window.old, window)
         if window.share is not None and new[1] is not None and old[1] is not None:
-            self._process.update(new[0], old[0], share=window.share)
+            self._gather(new[0], old[0], window.share)
         self._see(new, old)
+
+    def _gather(self, new: float, old: float, share: float) -> None:
+        """Take events in as evidence."""
+        self._process.update(new, old, share=share)
 
     def _see(self, new: tuple[float, float | None], old: tuple[float, float | None]) -> None:
         """Add to what the rates are told from."""
@@ -93,7 +104,7 @@ class ErrorGuardrail(EventGuardrail):
         super().update(window)
         pairs = window.pairs
         if pairs["new_errors"] or pairs["old_errors"]:
-            self._process.update(pairs["new_errors"], pairs["old_errors"], share=PAIRED_SHARE)
+            self._gather(pairs["new_errors"], pairs["old_errors"], PAIRED_SHARE)
         both = pairs["both_errors"]
         self._see((pairs["new_errors"] + both, pairs["count"]), (pairs["old_errors"] + both, pairs["count"]))
 
@@ -135,6 +146,7 @@ class QuantileGuardrail(EventGuardrail):
 
     cells: ClassVar[str]
     quantile: ClassVar[float]
+    slack_cells: ClassVar[int] = 0
     event = "above"
 
     def __init__(self, alpha: float, *, allowed: float = 0.0) -> None:
@@ -142,34 +154,62 @@ class QuantileGuardrail(EventGuardrail):
         self.allowed = allowed
 
     def _events(self, side: Tree, window: Window) -> tuple[float, float | None]:
-        place = self._threshold(window.past[self.cells])
+        place = self._threshold(window.past[self.cells], self.slack_cells if side is window.new else 0)
         cells = side[self.cells]
         if place is None:
             return 0.0, None
         return float(sum(cells[place:])), float(sum(cells))
 
-    def _threshold(self, past: list[int]) -> int | None:
-        """Return the first cell above the threshold."""
+    def _threshold(self, past: list[int], slack: int) -> int | None:
+        """Return the first cell above the quantile and its slack, and above what is allowed."""
         total, below = sum(past), 0
         if total < MIN_PAST:
             return None
-        for place, (count, edge) in enumerate(zip(past, EDGES, strict=False)):
+        for place, count in enumerate(past):
             below += count
-            if below >= self.quantile * total and edge >= self.allowed:
-                return place + 1
+            if below >= self.quantile * total:
+                return max(place + slack, bisect_left(EDGES, self.allowed)) + 1
         return None
 
 
-class SlowP95Guardrail(QuantileGuardrail):
+class SlowGuardrail(QuantileGuardrail):
+    """Slow answers come in crowds: what holds a process up makes all who wait in it slow, of one version or both.
+
+    So the answers of a window are no independent witnesses. Each window's events are divided by the largest crowd
+    that a window has lately brought, its own included. By Jensen's inequality the evidence is then fair whatever
+    hangs together inside of windows, as long as the versions have their shares of the events on average.
+    """
+
+    cells, slack_cells = "durations", SLACK_CELLS
+
+    def __init__(self, alpha: float, *, allowed: float = 0.0) -> None:
+        super().__init__(alpha, allowed=allowed)
+        self._crowd = 1.0
+
+    def _gather(self, new: float, old: float, share: float) -> None:
+        self._crowd = max(1.0, new + old, CROWD_MEMORY * self._crowd)
+        super()._gather(new / self._crowd, old / self._crowd, share)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts and the crowd."""
+        return super().to_json() | {"crowd": self._crowd}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over counts and crowd."""
+        super().restore(state)
+        self._crowd = state["crowd"]
+
+
+class SlowP95Guardrail(SlowGuardrail):
     """Answers slower than the old version's 95th percentile."""
 
-    name, cells, quantile = "latency_p95", "durations", 0.95
+    name, quantile = "latency_p95", 0.95
 
 
-class SlowP99Guardrail(QuantileGuardrail):
+class SlowP99Guardrail(SlowGuardrail):
     """Answers slower than the old version's 99th percentile."""
 
-    name, cells, quantile = "latency_p99", "durations", 0.99
+    name, quantile = "latency_p99", 0.99
 
 
 class WidthGuardrail(QuantileGuardrail):

@@ -14,6 +14,8 @@ from serve_deployments.rollout.tally import add
 
 MIN_SEEN = 200
 """Observations a mean needs before its normal approximation is trusted."""
+MIN_WINDOWS = 30
+"""Windows that a mean over windows needs for the same."""
 GRID = 41
 """Candidate means of a difference: steps of 0.025, which hold the usual limits."""
 CERTAIN = 1e3
@@ -75,6 +77,9 @@ class MeanGuardrail(Guardrail):
 class ThroughputGuardrail(MeanGuardrail):
     """A replica's throughput is one over its mean time a request: the new version may lose a tenth of it.
 
+    Requests of one window wait for each other, so that windows are the observations: in each the new version's mean
+    is held against the old one's, and what slows both down cancels.
+
     Parameters
     ----------
     alpha
@@ -90,23 +95,39 @@ class ThroughputGuardrail(MeanGuardrail):
     def __init__(self, alpha: float, *, loss_ratio: float = 0.1, allowed_s: float = 0.0) -> None:
         super().__init__(alpha)
         self.loss_ratio, self.allowed_s = loss_ratio, allowed_s
+        self._gaps: Sums = [0.0] * 3
 
     def update(self, window: Window) -> None:
         """Take in a window."""
-        if window.share is not None:
-            self._take(new=window.new["duration_s"], old=window.old["duration_s"])
+        new, old = window.new["duration_s"], window.old["duration_s"]
+        if window.share is None or not new[0] or not old[0]:
+            return
+        self._take(new=new, old=old)
+        gap = new[1] / new[0] - self._slowest(old[1] / old[0])
+        self._gaps = add(self._gaps, [1, gap, gap * gap])
+
+    def _slowest(self, old_s: float) -> float:
+        """Return the mean that the new version may have beside this one of the old."""
+        return max(old_s / (1.0 - self.loss_ratio), self.allowed_s)
 
     def findings(self) -> list[Finding]:
         """Return the one finding; durations in seconds."""
-        new, old = _estimate(self._sums["new"]), _estimate(self._sums["old"])
-        factor = 1.0 / (1.0 - self.loss_ratio)
-        slowest = max(float(old.value) * factor, self.allowed_s)
-        spread = old.variance * factor**2 if slowest > self.allowed_s else np.array(0.0)
-        excess = Estimate(value=new.value - slowest, variance=new.variance + spread)
+        count, total, _ = self._sums["old"]
+        slowest = self._slowest(total / count if count else 0.0)
+        excess = _estimate(self._gaps if self._gaps[0] >= MIN_WINDOWS else [0.0] * 3)
         return self._finding(excess, scale=max(slowest * self.loss_ratio, 1e-9), allowed=slowest)
 
     def _needed(self) -> tuple[str, ...]:
         return ("new", "old")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sums, those of the windows' gaps among them."""
+        return super().to_json() | {"gaps": self._gaps}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over sums."""
+        super().restore({side: state[side] for side in self._sums})
+        self._gaps = list(state["gaps"])
 
 
 class AccuracyGuardrail(MeanGuardrail):

@@ -27,11 +27,11 @@ def fine(rng: np.random.Generator, new: bool) -> dict[str, Any]:
 
 
 def judged(answer: Answer, *, seed: int, requests: int = 4000, share: float = 0.25) -> list[Finding]:
-    """Let two versions answer, a window every 400 requests."""
+    """Let two versions answer, a window every 100 requests."""
     rng, judge = np.random.default_rng(seed), Judge(JudgeSpec())
-    for _ in range(requests // 400):
+    for _ in range(requests // 100):
         tally = Tally()
-        for _ in range(400):
+        for _ in range(100):
             new = bool(rng.random() < share)
             tally.answered("new" if new else "old", **answer(rng, new))
         judge.update(share, tally.counts)
@@ -65,6 +65,37 @@ def test_each_guardrail_hears_its_own_fault(
     assert guardrail in breached(found)
     told = next(str(each) for each in found if each.guardrail == guardrail)
     assert "new" in told and "old" in told
+
+
+def in_crowds(rng: np.random.Generator, share: float) -> Tally:
+    """A look at two equal versions with batches of their own; now and then one batch is held up as a whole."""
+    tally = Tally()
+    for side, size in (("new", share), ("old", 1 - share)):
+        for _ in range(2):
+            slow = bool(rng.random() < 0.1)
+            for _ in range(rng.poisson(50 * size)):
+                tally.answered("new" if side == "new" else "old", duration_s=0.3 if slow else 0.05, failed=False)
+    return tally
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_batches_that_are_held_up_are_no_crowd_of_witnesses(share: float) -> None:
+    for seed in range(20):
+        judge, rng = Judge(JudgeSpec()), np.random.default_rng(seed)
+        for _ in range(60):
+            judge.update(share, in_crowds(rng, share).counts)
+            assert breached(judge.findings()) == {}
+
+
+def test_a_version_that_is_a_fifth_slower_is_let_through_and_one_of_twice_the_time_is_not() -> None:
+    def slower(factor: float) -> Answer:
+        return lambda rng, new: {
+            "duration_s": float(rng.lognormal(-2.0, 0.2)) * (factor if new else 1),
+            "failed": False,
+        }
+
+    assert "latency_p95" not in breached(judged(slower(1.2), seed=11, share=0.1))
+    assert "latency_p95" in breached(judged(slower(2.0), seed=11, share=0.1))
 
 
 def test_a_segment_is_named_though_the_whole_looks_fine() -> None:
