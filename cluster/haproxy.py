@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from cluster import express
 from cluster.errors import ConfigError
 from cluster.ports import LOOPBACK, free_port
 from cluster.settings import Settings
@@ -23,24 +24,17 @@ DEVELOPMENT_DRAINING_S, DRAINING_S = 1.0, 30.0
 MESSAGE_BYTES = 64 << 20
 """Largest message between replicas; Ray's default of 4 MiB refuses what a large request holds."""
 _LAUNCHER = """#!/bin/sh
-# Bind to the loopback device what Ray Serve's template binds to every interface. Tell replicas not to watch each
-# request for a time-out and a caller that leaves: the service bounds its requests itself, and that costs two tasks.
+# Bind to the loopback device what Ray Serve's template binds to every interface.
 for file in "$@"; do
   case "$file" in
     *.cfg) sed -i -E \\
       -e 's/^( *bind )[*]?:/\\1{loopback}:/' \\
       -e 's/mode 666 level admin/mode 600 level admin/' \\
-      -e '/set-header x-request-(disconnect-disabled|timeout-seconds)/d' \\
-      -e 's/^frontend http_frontend$/&\\n{headers}/' \\
       "$file" ;;
   esac
 done
 exec {binary} "$@"
 """
-
-_HEADERS = r"\n".join(
-    f"    http-request set-header x-request-{name}" for name in ("disconnect-disabled ?1", "timeout-seconds 0")
-)
 
 
 def ingress_variables(settings: Settings) -> Mapping[str, str]:
@@ -86,13 +80,14 @@ def environment(*, draining_s: float, longest_request_s: float) -> Mapping[str, 
     folder = Path(tempfile.mkdtemp(prefix="ht-proxy-"))  # 0700
     launcher = folder / "haproxy"
     launcher.write_text(
-        _LAUNCHER.format(loopback=LOOPBACK, headers=_HEADERS, binary=shlex.quote(get_haproxy_binary()))
+        _LAUNCHER.format(loopback=LOOPBACK, binary=shlex.quote(get_haproxy_binary()))
     )
     launcher.chmod(0o700)
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         # One loop for the router and our code: batches that take longer than a few milliseconds run in threads.
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        express.HOOK: express.IMPORT_PATH,
         "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(MESSAGE_BYTES),
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(launcher),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),

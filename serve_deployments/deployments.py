@@ -19,6 +19,7 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureC
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from cluster import express
 from cluster.clock import SystemClock
 from cluster.errors import TransientError
 from cluster.monitoring import metrics_actor, request_log
@@ -285,7 +286,10 @@ def _api(parts: Assembly, service: Service, reporter: Reporter) -> App:
         async with reporter.beside(app), parts.guard.beside(), parts.net.beside(), _linked(parts):
             yield
 
-    return build_api(service, door=parts.door, more=parts.routes, lifespan=beside, echo_request_id=False)
+    # On the short way nobody else tells the caller the request's id; Serve's own proxy does.
+    api = build_api(service, door=parts.door, more=parts.routes, lifespan=beside, echo_request_id=express.is_on())
+    express.register(api)
+    return api
 
 
 def _linked(parts: Assembly) -> AbstractAsyncContextManager[None]:
