@@ -147,7 +147,7 @@ class Ingress:
                 return question.read_table(raw, visit.connection[0]["query_string"].decode("latin-1"))
             return question.read(body.parse(raw))
         except UnreadableError as error:
-            raise problems.refused(error.faults, "body") from error
+            raise problems.refused(error.faults, error.root) from error
 
     async def _pass_on(self, visit: Visit) -> Reply:
         """Let FastAPI answer, and see what it answers."""

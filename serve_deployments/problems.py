@@ -43,7 +43,7 @@ def refused(faults: Iterable[Mapping[str, Any]], root: str) -> UnreadableRequest
 
 
 def _fault(each: Mapping[str, Any], root: str) -> dict[str, Any]:
-    kind, message = each["type"], str(each["msg"])
+    kind, message = each["type"], str(each["msg"]).partition(" after validation")[0]
     expected = re.sub(r"^(Input|Field|\w+) (should be|should have|should match|required)\s*", "", message)
     got = shown(each["input"])
     if kind == "missing":

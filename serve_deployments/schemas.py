@@ -83,7 +83,7 @@ class ForecastRequest(Wire):
 class BulkOptions(BaseModel):
     """What the query of a table says: a forecast request without its series."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: Name
     version: Name | None = None
@@ -240,11 +240,13 @@ class UnreadableError(ValueError):
     ----------
     faults
         pydantic's list: `type`, `loc`, `msg`, `input` of each.
+    root
+        Where in the request the value stood.
     """
 
-    def __init__(self, faults: list[Any]) -> None:
+    def __init__(self, faults: list[Any], root: str = "body") -> None:
         super().__init__(f"{len(faults)} faults")
-        self.faults = faults
+        self.faults, self.root = faults, root
 
 
 def read_request(value: Any) -> ForecastRequest:
@@ -260,7 +262,7 @@ def read_options(value: Mapping[str, Any]) -> BulkOptions:
     try:
         return BulkOptions.model_validate(value)
     except ValidationError as error:
-        raise UnreadableError(list(error.errors(include_url=False))) from error
+        raise UnreadableError(list(error.errors(include_url=False)), root="query") from error
 
 
 def openapi_components(reference: str, requests: Sequence[type[BaseModel]]) -> dict[str, Any]:

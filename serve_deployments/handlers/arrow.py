@@ -13,11 +13,21 @@ import numpy as np
 import pyarrow as pa
 
 from cluster.errors import PayloadTooLargeError, UserError
-from serve_deployments.schemas import BulkOptions, read_options
+from serve_deployments.schemas import MAX_COLUMNS, BulkOptions, read_options
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 MAX_ROWS = 2_000_000
 """Of a table; what the limit on bodies lets through is less by default."""
+MAX_OPTIONS = 20
+_IS_PLAIN = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_date,
+    pa.types.is_integer,
+    pa.types.is_floating,
+    lambda kind: pa.types.is_timestamp(kind) and kind.tz is None,
+)
+"""Types whose size in memory the body's own size bounds, and which a caller has no reason to exceed."""
 _COMPRESSION_FIELD, _HEADER_FIELD = 3, 2
 """Of RecordBatch and of Message in Arrow's flatbuffers (format/Message.fbs)."""
 
@@ -56,13 +66,19 @@ class BulkQuestion:
 
     @property
     def series(self) -> list[TableSeries]:
-        """Each series' columns, for steps that look at a question's histories."""
+        """Each series' columns, for steps that look at a validated question's histories.
+
+        Rows after a history, which tell what is known ahead, lack other values and are left out.
+        """
         ids = self.table.column("series_id").to_numpy(zero_copy_only=False)
         borders = [0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist(), len(ids)]
         names = [name for name in self.table.column_names if name not in ("series_id", "timestamp")]
-        columns = {name: self.table.column(name).to_numpy() for name in names}
+        columns = {name: self.table.column(name).cast(pa.float64()).to_numpy() for name in names}
+        told = np.logical_and.reduce([~np.isnan(values) for values in columns.values()])
         return [
-            TableSeries(str(ids[start]), {name: values[start:stop] for name, values in columns.items()})
+            TableSeries(
+                str(ids[start]), {name: values[start:stop][told[start:stop]] for name, values in columns.items()}
+            )
             for start, stop in pairwise(borders)
         ]
 
@@ -78,8 +94,8 @@ def read(body: bytes, query: str) -> BulkQuestion:
     Raises
     ------
     MalformedTableError
-        No Arrow stream, or one with compressed or dictionary-encoded columns, whose size on arrival is not bounded
-        by the size of the body.
+        No Arrow stream, or one with compressed, dictionary-encoded, nested or other columns than text, times
+        without zone, and numbers: of those, the size on arrival is bounded by the size of the body.
     PayloadTooLargeError
         Too many rows.
     UnreadableError
@@ -95,7 +111,17 @@ def read(body: bytes, query: str) -> BulkQuestion:
 
 
 def _options(query: str) -> dict[str, Any]:
-    options: dict[str, Any] = {name: values[-1] for name, values in parse_qs(query, max_num_fields=20).items()}
+    try:
+        found = parse_qs(query, max_num_fields=MAX_OPTIONS)
+    except ValueError as error:
+        raise UserError(
+            f"the query has too many parts: got more than {MAX_OPTIONS}, "
+            f"expected some of {', '.join(BulkOptions.model_fields)}",
+            field="query",
+            got=f"more than {MAX_OPTIONS} parts",
+            expected=f"at most {MAX_OPTIONS}",
+        ) from error
+    options: dict[str, Any] = {name: values[-1] for name, values in found.items()}
     if "levels" in options:
         options["levels"] = options["levels"].split(",")
     return options
@@ -107,7 +133,7 @@ def _batches(body: bytes) -> Iterator[pa.RecordBatch]:
     rows = 0
     for message in messages:
         if message.type == "schema" and schema is None:
-            schema = pa.ipc.read_schema(message)
+            schema = _plain(pa.ipc.read_schema(message))
         elif message.type == "record batch" and schema is not None:
             if _compressed(message.metadata):
                 raise _malformed("a compressed record batch")
@@ -125,6 +151,18 @@ def _batches(body: bytes) -> Iterator[pa.RecordBatch]:
             raise _malformed(f"a message of type '{message.type}'")
     if schema is None or not rows:
         raise _malformed("no rows")
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """Return the schema; raise MalformedTableError where columns could be more in memory than in the body."""
+    if len(schema) > MAX_COLUMNS + 2:
+        raise _malformed(f"{len(schema)} columns, at most {MAX_COLUMNS + 2} are taken")
+    if len(set(schema.names)) < len(schema):
+        raise _malformed("a column name twice")
+    for column in schema:
+        if not any(fits(column.type) for fits in _IS_PLAIN):
+            raise _malformed(f"column '{column.name[:100]}' of type {str(column.type)[:100]}")
+    return schema
 
 
 def _compressed(metadata: pa.Buffer) -> bool:
@@ -146,7 +184,8 @@ def _offset(data: bytes, table: int, field: int) -> int:
 
 def _malformed(got: str) -> MalformedTableError:
     expected = (
-        "an Arrow IPC stream of plain columns, neither compressed nor dictionary-encoded, with one row or more"
+        "an Arrow IPC stream of plain columns (text, times without zone, numbers), neither compressed nor "
+        "dictionary-encoded, with one row or more"
     )
     return MalformedTableError(
         f"the body is no table that this service takes: got {got}, expected {expected}",

@@ -17,7 +17,7 @@ from training.core.estimator import DEFAULT_LEVELS
 from training.core.prediction import check_horizon, check_levels
 from training.core.schema import Schema
 from training.core.validation import ID, TIME, check, check_values
-from training.core.windows import Windows
+from training.core.windows import Floats, Windows
 from training.models.ensemble import Ensemble
 
 
@@ -165,14 +165,19 @@ def _ahead(series: Sequence[Series], context: Windows, schema: Schema, model: En
             field = f"body.series[{at}].future.{name}[{local}]"
             what, got = error.message.partition(":")[0], error.context["got"]
             raise DataError.at(what, got=got, expected=error.context["expected"], field=field) from error
-    offsets = np.arange(len(series) + 1, dtype=np.int64) * horizon
+    return following(context, frame[list(known)].to_numpy(), known, horizon)
+
+
+def following(context: Windows, rows: Floats, columns: Sequence[str], horizon: int) -> Windows:
+    """Return (N * horizon, C) rows as the windows that follow each of the context's."""
+    offsets = np.arange(len(context) + 1, dtype=np.int64) * horizon
     return Windows(
-        rows=frame[list(known)].to_numpy(),
-        times=times,
+        rows=rows,
+        times=context.future_times(horizon).reshape(-1),
         segments=offsets,
         starts=offsets[:-1],
         length=horizon,
-        columns=known,
+        columns=tuple(columns),
         series=context.series,
         frequency=context.frequency,
     )

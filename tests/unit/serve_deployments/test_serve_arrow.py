@@ -75,7 +75,16 @@ def test_the_answer_is_what_is_accepted(client: Any, rows: pd.DataFrame, good_re
         (lambda frame: frame.assign(NOX=900.0), 422, "body.NOX[0]", "impossible"),
         (lambda frame: frame.drop(index=5), 422, "body.timestamp[5]", "missing"),
         (lambda frame: frame.tail(3), 422, "body.series_id", "too short"),
-        (lambda frame: frame.head(0), 400, "body", "no rows"),
+        (lambda frame: frame.head(0).astype({"series_id": "string"}), 400, "body", "no rows"),
+        (lambda frame: frame.assign(wind=1.0), 422, "body.wind", "a column is unknown"),
+        (lambda frame: frame.assign(notes=None), 400, "body", "'notes' of type null"),
+        (lambda frame: frame.assign(AT=[[1.0]] * len(frame)), 400, "body", "'AT' of type list"),
+        (
+            lambda frame: frame.assign(timestamp=frame["timestamp"].dt.tz_localize("UTC")),
+            400,
+            "body",
+            "tz=UTC",
+        ),
         (lambda frame: frame.assign(series_id=frame["series_id"].astype("category")), 400, "body", "dictionary"),
     ],
 )
@@ -111,7 +120,40 @@ def test_torn_and_altered_streams_are_problems(client: Any, rows: pd.DataFrame) 
         assert answer.status_code in {200, 400, 422}, answer.text
 
 
-@pytest.mark.parametrize("query", ["", "model=nox&horizon=0", "model=nox&colour=red", "model=nox&levels=a,b"])
+def test_a_column_twice_or_in_a_name_that_is_no_text_is_refused(client: Any, rows: pd.DataFrame) -> None:
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    sink = pa.BufferOutputStream()
+    twice = table.append_column("AT", table["AT"])
+    with pa.ipc.new_stream(sink, twice.schema) as writer:
+        writer.write_table(twice)
+    bodies = {"a column name twice": bytes(sink.getvalue())}
+    bodies["utf-8"] = stream(rows).replace(b"NOX", b"\xfdOX")
+    for words, body in bodies.items():
+        answer = client.post(PATH, content=body, headers=HEADERS)
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "body")
+        assert words in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "model=nox&horizon=0",
+        f"model=nox&horizon={'9' * 5000}",
+        "model=nox&colour=red",
+        "model=nox&levels=a,b",
+        "model=nox&levels=nan,0.9",
+        "model=nox&levels=0.1,inf",
+        "model=nox&horizon=%ff",
+    ],
+)
 def test_a_query_that_asks_for_what_there_is_not(client: Any, rows: pd.DataFrame, query: str) -> None:
     answer = client.post(f"{FORECAST_PATH}?{query}", content=stream(rows), headers=HEADERS)
-    assert Problem.model_validate_json(answer.content).status == 422
+    problem = Problem.model_validate_json(answer.content)
+    assert problem.status == 422
+    assert all(fault.field.startswith("query") for fault in problem.errors)
+
+
+def test_a_query_of_many_parts_is_a_problem(client: Any, rows: pd.DataFrame) -> None:
+    answer = client.post(f"{PATH}&{'a=1&' * 50}", content=stream(rows), headers=HEADERS)
+    assert Problem.model_validate_json(answer.content).errors[0].field == "query"

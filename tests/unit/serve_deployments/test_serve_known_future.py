@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from cluster.errors import UserError
+from serve_deployments.handlers.arrow import BulkQuestion
 from serve_deployments.handlers.forecast import ForecastModel
-from serve_deployments.schemas import read_request
+from serve_deployments.schemas import BulkOptions, read_request
 from serve_deployments.servable import compute
 from training.core.future import future_of
 from training.core.panel import Panel
@@ -68,6 +73,61 @@ def test_a_request_is_answered_as_the_model_forecasts(
     np.testing.assert_array_equal(served.point, direct.point)
     assert model.ensemble.known == ("AT",)
     assert model.info(default=True)["known"] == ["AT"]
+
+
+@pytest.fixture
+def table(panel: Panel) -> pd.DataFrame:
+    frame = panel.frame.astype({"DAY": float}).reset_index(drop=True)
+    last = frame.groupby("series_id", sort=False).cumcount(ascending=False) < HORIZON
+    frame.loc[last, ["NOX", "DAY"]] = np.nan
+    return frame
+
+
+def asked(frame: pd.DataFrame) -> BulkQuestion:
+    return BulkQuestion(options=BulkOptions(model="nox"), table=pa.Table.from_pandas(frame, preserve_index=False))
+
+
+def test_a_table_that_goes_on_after_the_history_is_answered_as_the_same_in_json(
+    model: ForecastModel, body: dict[str, Any], table: pd.DataFrame
+) -> None:
+    by_json, by_table = compute(model, [model.validate(read_request(body)), model.validate(asked(table))])
+    np.testing.assert_array_equal(by_table.values, by_json.values)
+    sent = [len(each["timestamps"]) for each in body["series"]]
+    assert [len(each.values["NOX"]) for each in asked(table).series] == sent
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda frame: frame.dropna(), "body.NOX.*6 rows without NOX at the end of each series"),
+        (lambda frame: frame.assign(NOX=frame["NOX"].fillna(1.0)), "body.NOX.*got 1"),
+        (lambda frame: frame.drop(index=frame.index[-1]), "body.NOX.*6 rows without NOX"),
+        (lambda frame: frame.assign(AT=frame["AT"].where(frame["NOX"].notna())), "body.AT.*not finite"),
+        (lambda frame: frame.assign(AT=frame["AT"].where(frame["NOX"].notna(), 99.0)), "body.AT.*impossible"),
+        (lambda frame: frame.assign(DAY=frame["DAY"].fillna(3.0)), "body.DAY.*ahead it knows AT"),
+        (lambda frame: frame.tail(HORIZON), "empty"),
+        (
+            lambda frame: frame.assign(
+                timestamp=frame["timestamp"].where(frame["NOX"].notna(), frame["timestamp"] + pd.Timedelta("1h"))
+            ),
+            "body.timestamp.*does not follow",
+        ),
+        (
+            lambda frame: pd.concat([frame.dropna(), frame[frame["NOX"].isna()].iloc[::-1]]),
+            "body.series_id.*does not follow",
+        ),
+        (
+            lambda frame: pd.concat([frame, frame.tail(HORIZON).assign(series_id="plant-3")]),
+            "body.series_id.*does not follow",
+        ),
+    ],
+)
+def test_a_table_with_another_future_is_refused(
+    model: ForecastModel, table: pd.DataFrame, spoil: Callable[[pd.DataFrame], pd.DataFrame], words: str
+) -> None:
+    with pytest.raises(UserError) as raised:
+        model.validate(asked(spoil(table)))
+    assert re.search(words, f"{raised.value.context.get('field')} {raised.value.message}"), raised.value.message
 
 
 def test_what_is_known_travels_with_a_batch(model: ForecastModel, body: dict[str, Any]) -> None:
