@@ -26,6 +26,8 @@ SERVING = ("preparing", "running", "verifying")
 
 ASK_EVERY = 30
 """Looks after which the registry is asked anew what an experiment needs: its answers take tenths of a second."""
+READ_EVERY = 10
+"""Looks after which the log is summed anew: with a million exposures that takes seconds. Guardrails always look."""
 
 
 class State(Protocol):
@@ -79,12 +81,18 @@ class Round:
         self._looks += 1
         going = _going(self._experiments.state())
         ready = {name: each for name, each in going.items() if self._served(name)}
+        epoch, counts = self._board.counts() if ready else ("", {})
         for name, each in ready.items():
-            self._experiments.do(experiments.Read(experiment=name, reading=self._board.read(each)), uuid4().hex)
+            self._do(experiments.Look(experiment=name, epoch=epoch, tallies=counts.get(name, {})))
+            if self._looks % READ_EVERY == 0:
+                self._do(experiments.Read(experiment=name, reading=self._board.read(each)))
         now = self._experiments.state()
         self._board.publish(self.owner, experiments.splits({name: now[name] for name in ready}))
         for each in now.values():
             self._promote_winner(each)
+
+    def _do(self, command: Any) -> None:
+        self._experiments.do(command, uuid4().hex)
 
     def _beside(self) -> dict[str, tuple[str, ...]]:
         """Return model -> versions that must be served beside those in production, as things stand now."""

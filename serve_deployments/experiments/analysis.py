@@ -88,7 +88,7 @@ class Comparison:
 
 def compare(
     metric: MetricSpec, arms: Mapping[str, Estimate], counts: Mapping[str, int], *, control: str, alpha: float,
-    method: Method,
+    method: Method, planned: int,
 ) -> list[Comparison]:  # fmt: skip
     """Compare each arm with the control, all comparisons together at level alpha.
 
@@ -104,13 +104,17 @@ def compare(
         Chance that any arm is told apart from an equal control.
     method
         `sequential`: may be looked at whenever one likes. `fixed`: one look, at the planned size.
+    planned
+        Comparisons that the experiment began with: arms that were taken out since still count, so that taking them
+        out cannot make the others look better.
     """
     others = [arm for arm in arms if arm != control]
     gaps = {arm: arms[arm] - arms[control] for arm in others}
     raw = [p_value(gaps[arm], metric.effect, method) for arm in others]
     found = []
-    for arm, p in zip(others, holm(raw), strict=True):
-        low, high = interval(gaps[arm], metric.effect, alpha / len(others), method)
+    missing = [1.0] * (planned - len(others))
+    for arm, p in zip(others, holm([*raw, *missing]), strict=False):
+        low, high = interval(gaps[arm], metric.effect, alpha / planned, method)
         found.append(
             Comparison(
                 metric=metric.name,

@@ -10,11 +10,17 @@ from cluster.errors import ConfigError, GateRefused
 from serve_deployments.experiments.analysis import Comparison, Method, MetricSpec
 from serve_deployments.experiments.assignment import EVERYBODY, Slot
 from serve_deployments.experiments.design import LEAST
+from serve_deployments.experiments.guards import ArmGuards
 from serve_deployments.experiments.sample_ratio import mismatched
+from serve_deployments.rollout.judge import JudgeSpec
 from serve_deployments.rollout.split import Split, Unit
+from serve_deployments.rollout.tally import Tree
 
 Ending = Literal["winner", "no difference", "stopped"]
 MAX_HISTORY = 100
+PHASE_GROWTH, PHASE_UNITS = 1.1, 50
+"""A bandit changes its shares when its units have grown by a tenth and by so many: a hundred phases or two in all,
+where a phase a look would be thousands, each kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +53,8 @@ class ExperimentSpec:
         Shares follow what is seen (Thompson sampling); the winner is told from weighted scores.
     promote
         Begin a rollout of the winner.
+    judge
+        What is accepted of an arm, whatever its metrics: one that fails or is slow is taken out.
     by, why
         Who asked, and what for.
     """
@@ -64,6 +72,7 @@ class ExperimentSpec:
     max_units: int = 100_000
     bandit: bool = False
     promote: bool = False
+    judge: JudgeSpec = field(default_factory=JudgeSpec)
     by: str = ""
     why: str = ""
 
@@ -96,13 +105,14 @@ class ExperimentSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields."""
-        return asdict(self)
+        return asdict(self) | {"judge": self.judge.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild what `to_json` gave."""
         metrics = tuple(MetricSpec(**each) for each in data["metrics"])
-        return cls(**{**data, "metrics": metrics, "slot": Slot(**data["slot"])})
+        judge = JudgeSpec(**data["judge"])
+        return cls(**{**data, "metrics": metrics, "slot": Slot(**data["slot"]), "judge": judge})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,14 +150,38 @@ class Experiment:
         self.ending: Ending | None = None
         self.winner: str | None = None
         self.detail = ""
-        self.phase = 1
+        self.phase, self.phase_units = 1, 0
         self.shares: dict[str, float] = dict(spec.arms)
         self.phase_shares: dict[str, dict[str, float]] = {"1": self.shares}
         self.began_s, self.ended_s = now_s, 0.0
         self.units: dict[str, int] = {}
         self.comparisons: list[dict[str, Any]] = []
         self.history: list[dict[str, Any]] = []
+        self.dropped: dict[str, str] = {}
+        self.findings: dict[str, list[dict[str, Any]]] = {}
+        self.guards = ArmGuards(spec.judge, list(spec.arms), spec.control)
         self.split()
+
+    def look(self, epoch: str, tallies: Mapping[str, Tree], now_s: float) -> None:
+        """Take in what replicas counted; take out an arm that does harm.
+
+        With the last arm beside the control the experiment ends; so does a bandit, whose units were assigned under
+        shares that the arm had part of.
+        """
+        if self.ending is not None:
+            return
+        for arm, told in self.guards.look(epoch, tallies, self.phase_shares).items():
+            self.dropped.setdefault(arm, told)
+        self.findings = self.guards.findings()
+        if self.dropped and (self.spec.bandit or len(self.arms) < 2):
+            told = "; ".join(f"{arm} does harm: {why}" for arm, why in self.dropped.items())
+            self._end("stopped", now_s, told)
+
+    @property
+    def arms(self) -> dict[str, float]:
+        """The arms that are left, with their planned shares, which sum to 1."""
+        left = {arm: share for arm, share in self.spec.arms.items() if arm not in self.dropped}
+        return {arm: share / sum(left.values()) for arm, share in left.items()}
 
     def read(self, reading: Reading, now_s: float) -> None:
         """Take in a look at the log; end where it says enough."""
@@ -161,14 +195,19 @@ class Experiment:
             self.history = [*self.history, {"at_s": now_s, "differences": point}]
             self.history = self.history[:: 1 if len(self.history) <= MAX_HISTORY else 2]
         self._judge(first, now_s)
-        if self.ending is None and reading.shares is not None:
+        if self.ending is None and reading.shares is not None and self._phase_is_over():
             self.shares, self.phase = dict(reading.shares), self.phase + 1
             self.phase_shares[str(self.phase)] = self.shares
+            self.phase_units = sum(self.units.values())
+
+    def _phase_is_over(self) -> bool:
+        return sum(self.units.values()) >= max(PHASE_GROWTH * self.phase_units, self.phase_units + PHASE_UNITS)
 
     def _judge(self, first: list[Comparison], now_s: float) -> None:
-        counts = [self.units.get(arm, 0) for arm in self.spec.arms]
-        if not self.spec.bandit and mismatched(counts, list(self.spec.arms.values())):
-            told = f"units by arm {dict(zip(self.spec.arms, counts, strict=True))}, planned {dict(self.spec.arms)}"
+        arms = self.arms
+        counts = [self.units.get(arm, 0) for arm in arms]
+        if not self.spec.bandit and mismatched(counts, list(arms.values())):
+            told = f"units by arm {dict(zip(arms, counts, strict=True))}, planned {arms}"
             self._end("stopped", now_s, f"sample ratio mismatch: {told}; the assignment or the log is broken")
             return
         due = min(counts) >= (self.spec.min_units if self.spec.method == "sequential" else self.spec.max_units)
@@ -213,22 +252,28 @@ class Experiment:
             unit=self.spec.unit,
             slot=self.spec.slot,
             exposed=True,
+            control=self.spec.control,
+            dropped=tuple(self.dropped),
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the whole state."""
         kept = (
             "ending", "winner", "detail", "phase", "shares", "phase_shares", "began_s", "ended_s", "units",
-            "comparisons", "history",
+            "comparisons", "history", "phase_units", "dropped", "findings",
         )  # fmt: skip
-        return {"spec": self.spec.to_json()} | {name: getattr(self, name) for name in kept}
+        # Of what has ended, the findings stay; what they were gathered from goes.
+        guards = self.guards.to_json() if self.ending is None else None
+        return {"spec": self.spec.to_json(), "guards": guards} | {name: getattr(self, name) for name in kept}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild what `to_json` gave."""
         self = cls(ExperimentSpec.from_json(data["spec"]), 0.0)
+        if data["guards"] is not None:
+            self.guards.restore(data["guards"])
         for name, value in data.items():
-            if name != "spec":
+            if name not in ("spec", "guards"):
                 setattr(self, name, value)
         return self
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from cluster.errors import ConfigError, UnknownNameError
@@ -10,6 +11,7 @@ from cluster.state.machine import Json, Machine
 from serve_deployments.experiments.assignment import Slot, free_slot
 from serve_deployments.experiments.experiment import Experiment, ExperimentSpec, Reading
 from serve_deployments.rollout.split import Split
+from serve_deployments.rollout.tally import Tree
 
 KEEP_ENDED = 200
 """Ended experiments that are remembered; the oldest are forgotten first."""
@@ -40,6 +42,25 @@ class Read:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Look:
+    """What replicas counted of an experiment's arms.
+
+    Parameters
+    ----------
+    experiment
+        Its id.
+    epoch
+        Changes when counting began anew.
+    tallies
+        Phase and arm -> tally over all replicas, cumulative since the epoch began.
+    """
+
+    experiment: str
+    epoch: str
+    tallies: Mapping[str, Tree] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stop:
     """End an experiment by hand."""
 
@@ -48,7 +69,7 @@ class Stop:
     why: str = ""
 
 
-ExperimentCommand = Begin | Read | Stop
+ExperimentCommand = Begin | Read | Look | Stop
 
 
 class Experiments(Machine[ExperimentCommand]):
@@ -67,6 +88,8 @@ class Experiments(Machine[ExperimentCommand]):
         match command:
             case Read():
                 experiment.read(command.reading, now_s)
+            case Look():
+                experiment.look(command.epoch, command.tallies, now_s)
             case Stop():
                 experiment.stop(command.by, command.why, now_s)
         return self._put(experiment)
@@ -110,7 +133,7 @@ class Experiments(Machine[ExperimentCommand]):
 
 
 def _told(experiment: Json) -> Json:
-    kept = ("ending", "winner", "detail", "shares", "units")
+    kept = ("ending", "winner", "detail", "shares", "units", "dropped")
     return {"id": experiment["spec"]["id"], "slot": experiment["spec"]["slot"]} | {k: experiment[k] for k in kept}
 
 

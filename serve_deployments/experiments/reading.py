@@ -25,14 +25,22 @@ def read(log: ExposureLog, experiment: Experiment) -> Reading:
         units = log.units(
             spec.id, metric.name, denominator=metric.denominator, only_known=metric.kind in ("mean", "latency")
         )
-        if any(len(units[arm].values) < MIN_COMPARED if arm in units else True for arm in spec.arms):
+        if any(len(units[arm].values) < MIN_COMPARED if arm in units else True for arm in experiment.arms):
             continue
-        found = estimates(metric, {arm: units[arm] for arm in spec.arms})
+        found = estimates(metric, {arm: units[arm] for arm in experiment.arms})
         if spec.bandit and place == 0:
             arms = weighted(metric, spec, units, experiment.phase_shares)
             found = {arm: arms.estimate(arm) for arm in spec.arms}
             shares = _next_shares(arms, metric, seed=experiment.phase)
-        comparisons += compare(metric, found, counts, control=spec.control, alpha=spec.alpha, method=spec.method)
+        comparisons += compare(
+            metric,
+            found,
+            counts,
+            control=spec.control,
+            alpha=spec.alpha,
+            method=spec.method,
+            planned=len(spec.arms) - 1,
+        )
     return Reading(units=counts, comparisons=comparisons, shares=shares)
 
 

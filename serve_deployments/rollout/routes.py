@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_args
 
 from fastapi import Request
@@ -123,18 +123,13 @@ def _add_outcomes(api: Api, service: Service, desk: Callable[[], Desk]) -> None:
 
 
 def _rollout_spec(asked: DeployRequest, old: str, by: str) -> RolloutSpec:
-    try:
-        judge = JudgeSpec(**asked.judge)
-    except TypeError as error:
-        known = ", ".join(JudgeSpec.__dataclass_fields__)
-        raise ConfigError(f"judge: got {', '.join(asked.judge)}, expected some of {known}") from error
     return RolloutSpec(
         id=asked.id,
         model=asked.model,
         old=old,
         new=asked.version,
         policy={"name": asked.policy, "parameters": asked.parameters},
-        judge=judge,
+        judge=_judge_spec(asked.judge),
         unit=asked.unit,
         by=by,
         why=asked.why,
@@ -143,9 +138,17 @@ def _rollout_spec(asked: DeployRequest, old: str, by: str) -> RolloutSpec:
 
 
 def _experiment_spec(asked: ExperimentRequest, by: str) -> ExperimentSpec:
-    fields = asked.model_dump(exclude={"traffic", "metrics"})
+    fields = asked.model_dump(exclude={"traffic", "metrics", "judge"})
     metrics = tuple(MetricSpec(**each.model_dump()) for each in asked.metrics)
-    return ExperimentSpec(**fields, metrics=metrics, by=by)
+    return ExperimentSpec(**fields, metrics=metrics, judge=_judge_spec(asked.judge), by=by)
+
+
+def _judge_spec(asked: Mapping[str, Any]) -> JudgeSpec:
+    try:
+        return JudgeSpec(**asked)
+    except TypeError as error:
+        known = ", ".join(JudgeSpec.__dataclass_fields__)
+        raise ConfigError(f"judge: got {', '.join(asked)}, expected some of {known}") from error
 
 
 async def _read(request: Request, service: Service, kind: type[W]) -> tuple[W, Visit]:

@@ -63,6 +63,7 @@ class ExperimentRequest(Wire):
     max_units: int = Field(default=100_000, ge=1)
     bandit: bool = False
     promote: bool = Field(default=False, description="begin a canary of the winner")
+    judge: dict[Name, Any] = Field(default_factory=dict, max_length=16, description="what is accepted of an arm")
     why: Why = ""
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from cluster.errors import ConfigError
 from serve_deployments.experiments.assignment import EVERYBODY, Slot, point
+from serve_deployments.rollout.tally import Side
 
 Unit = Literal["request", "series", "user"]
 UNITS: tuple[Unit, ...] = ("request", "series", "user")
@@ -38,6 +39,10 @@ class Split:
         The units it is for; splits of a model that are there at once have slots that do not overlap.
     exposed
         Log who was given what: an experiment's.
+    control
+        Each other arm is counted against this one; empty where the first is counted against all others.
+    dropped
+        Arms that were taken out: whom they fall to gets the default, and takes part no more.
     """
 
     model: str
@@ -50,6 +55,8 @@ class Split:
     shadow_ratio: float = 0.0
     slot: Slot = EVERYBODY
     exposed: bool = False
+    control: str = ""
+    dropped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shares = list(self.arms.values())
@@ -74,6 +81,14 @@ class Split:
                 return version
         # The shares' sum may fall short of 1 by a rounding error.
         return [version for version, share in self.arms.items() if share > 0.0][-1]
+
+    def tallies(self, version: str) -> list[tuple[str, Side]]:
+        """Return where an answer of a version is counted, and on which side."""
+        if not self.control:
+            return [(str(self.revision), "new" if version == next(iter(self.arms)) else "old")]
+        if version != self.control:
+            return [(tally_key(self.revision, version), "new")]
+        return [(tally_key(self.revision, arm), "old") for arm in self.arms if arm != version]
 
     def copied(self, request_id: str, version: str) -> bool:
         """Say whether a copy of a request that `version` answers goes to the shadow."""
@@ -101,4 +116,9 @@ class Split:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild what `to_json` gave."""
-        return cls(**{**data, "slot": Slot(**data["slot"])})
+        return cls(**{**data, "slot": Slot(**data["slot"]), "dropped": tuple(data["dropped"])})
+
+
+def tally_key(phase: int | str, arm: str) -> str:
+    """Return where an experiment's arm is counted against the control."""
+    return f"{phase}/{arm}"

@@ -91,7 +91,7 @@ class SplitStep:
 
     async def _answer(self, asked: Call, next_: Next, split: Split, unit: str) -> Answer:
         version = split.pick(unit)
-        call = self._for_version(asked, version)
+        call = None if version in split.dropped else self._for_version(asked, version)
         if call is None:
             return await next_(asked)
         if split.exposed:
@@ -129,21 +129,25 @@ class SplitStep:
         return Outcome(answer=answer, error=None, duration_s=time.perf_counter() - begun_s)
 
     def _count(self, split: Split, version: str, unit: str, call: Call, outcome: Outcome) -> None:
-        side = side_of(split, version)
         found = traits(call.servable, outcome.answer.result if outcome.answer else None)
-        self._traffic.tally(split).answered(
-            side,
-            duration_s=outcome.duration_s,
-            failed=outcome.failed and self._traffic.first_failure(split, unit),
-            refused=outcome.refused,
-            segments=segments(call.question),
-            width_ratio=found.width_ratio,
-            out_of_range=found.out_of_range,
-        )
+        failed = outcome.failed and self._traffic.first_failure(split, unit)
+        witness = self._traffic.first_answer(split, version, unit)
+        counted = split.tallies(version)
+        for key, side in counted:
+            self._traffic.tally(split, key).answered(
+                side,
+                duration_s=outcome.duration_s,
+                failed=failed,
+                refused=outcome.refused,
+                segments=segments(call.question),
+                width_ratio=found.width_ratio,
+                out_of_range=found.out_of_range,
+                witness=witness,
+            )
         if outcome.answer is not None:
-            self._keep(split, side, call, outcome.answer.result)
+            self._keep(split, *counted[0], call, outcome.answer.result)
 
-    def _keep(self, split: Split, side: Side, call: Call, result: Any) -> None:
+    def _keep(self, split: Split, key: str, side: Side, call: Call, result: Any) -> None:
         """Keep a forecast's points for a late truth."""
         if not hasattr(result, "point"):
             return
@@ -155,7 +159,7 @@ class SplitStep:
             {
                 "request_id": call.visit.request_id,
                 "owner": split.owner,
-                "revision": str(split.revision),
+                "revision": key,
                 "side": side,
                 "points": points,
             }
@@ -194,7 +198,7 @@ class SplitStep:
     def _compare(self, split: Split, call: Call, new: Outcome, old: Outcome) -> None:
         results: list[Any] = [outcome.answer.result if outcome.answer else None for outcome in (new, old)]
         differs = difference_ratio(*results)
-        self._traffic.tally(split).compared(
+        self._traffic.tally(split, str(split.revision)).compared(
             new_failed=new.failed or new.refused, old_failed=old.failed or old.refused, difference_ratio=differs
         )
         if differs is not None:
@@ -218,8 +222,3 @@ def unit_of(split: Split, call: Call) -> str:
             return call.visit.headers.get(USER_HEADER) or known or call.visit.request_id
         case _:
             return call.visit.request_id
-
-
-def side_of(split: Split, version: str) -> Side:
-    """Return whether a version is the one that a split tries out: its first."""
-    return "new" if version == next(iter(split.arms)) else "old"

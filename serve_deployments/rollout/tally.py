@@ -61,6 +61,7 @@ class Tally:
         segments: Iterable[str] = (),
         width_ratio: float | None = None,
         out_of_range: bool = False,
+        witness: bool = True,
     ) -> None:
         """Count an answer.
 
@@ -80,15 +81,20 @@ class Tally:
             Mean width of the forecast's intervals over its mean size; None where there is no forecast.
         out_of_range
             A forecast lies outside the schema's physical range.
+        witness
+            Whether it tells something new. A sticky unit's later answers resemble its first, and always fall to the
+            same version: only their number and their failures count.
         """
         counts = self.counts[side]
         counts["requests"] += 1
         counts["errors"] += failed
-        counts["refused"] += refused
-        counts["out_of_range"] += out_of_range
         for segment in set(segments):
             self._segment(segment)[side]["requests"] += 1
             self._segment(segment)[side]["errors"] += failed
+        if not witness:
+            return
+        counts["refused"] += refused
+        counts["out_of_range"] += out_of_range
         if not failed and not refused:
             counts["durations"][cell(duration_s)] += 1
             _moment(counts["duration_s"], duration_s)

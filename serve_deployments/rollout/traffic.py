@@ -16,7 +16,8 @@ MAX_EXPOSURES = 10_000
 """Exposures kept until they are told; more within a second are dropped and counted."""
 MAX_FORECASTS = 2_000
 MAX_WORST = 20
-MAX_FAILED_UNITS = 50_000
+MAX_WITNESSES = 50_000
+"""Sticky units remembered; the oldest are forgotten first, and would count once more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class Traffic:
     def __init__(self) -> None:
         self._splits: dict[str, list[Split]] = {}
         self._told: Any = None
-        self._failed_units: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._witnesses: OrderedDict[tuple[str, ...], None] = OrderedDict()
         self._number = 0
         self._unanswered: Batch | None = None
         self._clear()
@@ -83,20 +84,27 @@ class Traffic:
         """Return the splits of a model's requests."""
         return self._splits.get(model, ())
 
-    def tally(self, split: Split) -> Tally:
-        """Return where answers under a split are counted."""
-        return self._tallies.setdefault((split.owner, str(split.revision)), Tally())
+    def tally(self, split: Split, key: str) -> Tally:
+        """Return where answers under a split are counted; `key` as `Split.tallies` gave it."""
+        return self._tallies.setdefault((split.owner, key), Tally())
 
     def first_failure(self, split: Split, unit: str) -> bool:
         """Say whether a sticky unit's failure is its first: a unit that repeats itself is one witness, not many."""
+        return self._first(split, "failed", unit)
+
+    def first_answer(self, split: Split, version: str, unit: str) -> bool:
+        """Say whether it is a sticky unit's first answer of a version: its later ones resemble that."""
+        return self._first(split, version, unit)
+
+    def _first(self, split: Split, what: str, unit: str) -> bool:
         if split.unit == "request":
             return True
-        key = (split.owner, unit)
-        if key in self._failed_units:
+        key = (split.owner, what, unit)
+        if key in self._witnesses:
             return False
-        self._failed_units[key] = None
-        if len(self._failed_units) > MAX_FAILED_UNITS:
-            self._failed_units.popitem(last=False)
+        self._witnesses[key] = None
+        if len(self._witnesses) > MAX_WITNESSES:
+            self._witnesses.popitem(last=False)
         return True
 
     def expose(self, exposure: Exposure) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from apps.rollouts.round import Round
+from apps.rollouts.round import READ_EVERY, Round
 from apps.rollouts.world import UNSTABLE, PlatformWorld, evidence_gate
 from cluster.clock import ManualClock
 from cluster.errors import GateRefused, PermanentError, TransientError, UnknownNameError
@@ -232,7 +232,8 @@ def test_an_experiment_begins_when_its_versions_are_served_and_can_promote(platf
         each.request_id: {"kept": 1.0} for each in shown if rng.random() < (0.5 if each.arm == "1.1.0" else 0.2)
     }
     platform.board.log.record_outcomes(kept)
-    platform.tick()
+    for _ in range(READ_EVERY):
+        platform.tick()
     end = platform.experiments.state()["e"]
     assert (end["ending"], end["winner"]) == ("winner", "1.1.0")
     assert platform.rollouts.state()["e-winner"]["spec"]["new"] == "1.1.0"

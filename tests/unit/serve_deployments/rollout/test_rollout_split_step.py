@@ -25,7 +25,7 @@ from serve_deployments.rollout.link import Link
 from serve_deployments.rollout.split import Split
 from serve_deployments.rollout.split_step import SplitStep
 from serve_deployments.rollout.tally import OTHERS
-from serve_deployments.rollout.traffic import MAX_EXPOSURES, MAX_FAILED_UNITS, Traffic
+from serve_deployments.rollout.traffic import MAX_EXPOSURES, MAX_WITNESSES, Traffic
 from serve_deployments.rollout.traits import difference_ratio, segment
 from serve_deployments.rollout.truth import ForecastsKept, accuracy_of
 from serve_deployments.service import fused_service
@@ -127,6 +127,26 @@ def test_a_sticky_series_stays_and_its_failures_count_once(bench: Bench, good_re
     assert (bench.counts()["new"]["requests"], bench.counts()["new"]["errors"]) == (5, 1)
 
 
+def test_a_sticky_series_is_one_witness_of_each_version(bench: Bench, good_request: dict[str, Any]) -> None:
+    bench.split(0.0, unit="series")
+    ask(bench, good_request, times=5)
+    counts = bench.counts()["old"]
+    assert (counts["requests"], sum(counts["durations"]), sum(counts["widths"])) == (5, 1, 1)
+    bench.split(1.0, unit="series", revision=2)
+    bench.traffic.answered({"splits": [each.to_json() for each in bench.traffic.splits("nox")]})
+    ask(bench, good_request, times=5)
+    assert sum(bench.counts()["new"]["durations"]) == 1
+
+
+def test_who_falls_to_an_arm_that_was_taken_out_gets_the_default_and_takes_no_part(
+    bench: Bench, good_request: dict[str, Any]
+) -> None:
+    bench.split(1.0, exposed=True, control="1", dropped=("2",))
+    assert ask(bench, good_request, times=3) == ["1"] * 3
+    batch = bench.traffic.batch()
+    assert (batch.tallies, batch.exposures) == ([], [])
+
+
 def test_a_rollout_divides_what_takes_part_in_no_experiment(bench: Bench, good_request: dict[str, Any]) -> None:
     rollout = Split(model="nox", owner="r", revision=1, salt="r", arms={"2": 1.0, "1": 0.0})
     slot = Slot(low=0.0, high=0.5)
@@ -208,8 +228,8 @@ def test_batches_are_sent_again_until_they_are_answered() -> None:
     async def run() -> None:
         async with Link(traffic, exchange, period_s=1000.0).beside():
             split = traffic.splits("nox")[0]
-            traffic.tally(split).answered("new", duration_s=0.1, failed=False)
-        traffic.tally(split).answered("new", duration_s=0.1, failed=False)
+            traffic.tally(split, "1").answered("new", duration_s=0.1, failed=False)
+        traffic.tally(split, "1").answered("new", duration_s=0.1, failed=False)
         await Link(traffic, exchange, period_s=1000.0).once()
         await Link(traffic, exchange, period_s=1000.0).once()
 
@@ -250,7 +270,7 @@ def test_memory_is_bounded() -> None:
     assert min(case["difference_ratio"] for case in batch.worst["r"]) > (MAX_EXPOSURES - 20) / 1e6
     split = Split(model="m", owner="r", revision=1, salt="r", arms={"1": 1.0}, unit="user")
     assert traffic.first_failure(split, "ann") and not traffic.first_failure(split, "ann")
-    for place in range(MAX_FAILED_UNITS):
+    for place in range(MAX_WITNESSES):
         traffic.first_failure(split, str(place))
     assert traffic.first_failure(split, "ann")
 
