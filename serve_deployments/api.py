@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 from starlette.routing import Match
 
 from cluster.security.roles import Permission
 from serve_deployments import problems
+from serve_deployments.handlers import arrow, body
 from serve_deployments.question_routes import QuestionRoute
-from serve_deployments.schemas import Health, ModelList, ModelStatus, openapi_components
+from serve_deployments.schemas import Health, ModelList, ModelStatus, Wire, openapi_components, table_options
 from serve_deployments.service import Service
 from serve_deployments.steps import Scope
 
@@ -54,13 +56,24 @@ class Api:
             lifespan=lifespan,
         )
         self._permissions: dict[tuple[str, str], Permission] = {}
+        self._requests: list[type[Wire]] = []
         problems.install(self.app)
         for question in questions:
             self._describe(question)
-        self._complete(questions)
+        self._complete()
 
     def add(
-        self, method: str, path: str, permission: Permission, endpoint: Endpoint, *, tag: str, **described: Any
+        self,
+        method: str,
+        path: str,
+        permission: Permission,
+        endpoint: Endpoint,
+        *,
+        tag: str,
+        request: type[Wire] | None = None,
+        media_types: Sequence[str] = (body.JSON,),
+        answers: Mapping[int | str, dict[str, Any]] = MappingProxyType({}),
+        **described: Any,
     ) -> None:
         """Add a route.
 
@@ -74,11 +87,23 @@ class Api:
             As FastAPI takes it; its docstring is its description.
         tag
             Chapter of the OpenAPI document.
+        request, media_types
+            What a body is read as, where the endpoint reads one itself; and what it may be sent as.
+        answers
+            Described beside the usual one and problems: status -> OpenAPI.
         **described
-            More for FastAPI: `response_model`, `openapi_extra`.
+            More for FastAPI: `response_model`, `response_class`, `operation_id`.
         """
         self._permissions[method, path] = permission
-        self.app.add_api_route(path, endpoint, methods=[method], tags=[tag], responses=_PROBLEMS, **described)
+        if request is not None:
+            self._requests.append(request)
+            schema = {"schema": {"$ref": COMPONENTS.format(model=request.__name__)}}
+            content = dict.fromkeys(media_types, schema)
+            asked = {"requestBody": {"required": True, "content": content}}
+            described["openapi_extra"] = asked | described.get("openapi_extra", {})
+        self.app.add_api_route(
+            path, endpoint, methods=[method], tags=[tag], responses={**_PROBLEMS, **answers}, **described
+        )
 
     def route_of(self, scope: Scope) -> tuple[str, Permission]:
         """Return the pattern of the route that will answer, and what it asks of a key."""
@@ -95,10 +120,6 @@ class Api:
         return self._permissions.get((method, path), Permission.MANAGE_KEYS)
 
     def _describe(self, question: QuestionRoute) -> None:
-        content = {
-            "application/json": {"schema": {"$ref": COMPONENTS.format(model=question.request.__name__)}},
-        }
-
         async def answered_by_ingress() -> Response:
             raise AssertionError("Ingress answers this route before FastAPI sees it")
 
@@ -111,10 +132,11 @@ class Api:
             tag=question.kind,
             operation_id=question.path.rpartition("/")[2],
             response_model=question.response,
-            openapi_extra={"requestBody": {"required": True, "content": content}},
+            request=question.request,
+            **_tables(question),
         )
 
-    def _complete(self, questions: Sequence[QuestionRoute]) -> None:
+    def _complete(self) -> None:
         """Add to the OpenAPI document what FastAPI does not see, because the bodies are read elsewhere."""
         made = self.app.openapi
 
@@ -122,10 +144,26 @@ class Api:
             if self.app.openapi_schema is None:
                 document = made()
                 schemas = document.setdefault("components", {}).setdefault("schemas", {})
-                schemas.update(openapi_components(COMPONENTS, [each.request for each in questions]))
+                schemas.update(openapi_components(COMPONENTS, self._requests))
             return made()
 
         self.app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+
+
+def _tables(question: QuestionRoute) -> dict[str, Any]:
+    """Return what the document says of a route that takes tables too: another body, its options, another answer."""
+    if question.read_table is None:
+        return {}
+    table = {arrow.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+    as_json = {body.JSON: {"schema": {"$ref": COMPONENTS.format(model=question.request.__name__)}}}
+    options = table_options("of a table; a JSON body has its own")
+    return {
+        "openapi_extra": {
+            "requestBody": {"required": True, "content": as_json | table},
+            "parameters": [{"name": name, "in": "query", **told} for name, told in options.items()],
+        },
+        "answers": {200: {"description": "as asked by `Accept`", "content": table}},
+    }
 
 
 def json(content: Any) -> Response:
@@ -167,4 +205,5 @@ def add_operations(api: Api, service: Service) -> None:
 
     api.add("GET", "/healthz", Permission.OPEN, healthz, tag="operations", response_model=Health)
     api.add("GET", "/readyz", Permission.OPEN, readyz, tag="operations", response_model=Health)
-    api.add("GET", "/metrics", Permission.READ_METRICS, metrics, tag="operations")
+    read = Permission.READ_METRICS
+    api.add("GET", "/metrics", read, metrics, tag="operations", response_class=PlainTextResponse)

@@ -282,3 +282,15 @@ def openapi_components(reference: str, requests: Sequence[type[BaseModel]]) -> d
         components.update(schema.pop("$defs", {}))
         components[kind.__name__] = schema
     return components
+
+
+def table_options(description: str) -> dict[str, dict[str, Any]]:
+    """Return name -> what OpenAPI says of each option in the query of a table."""
+    levels = {"type": "string", "examples": ["0.1,0.5,0.9"]}  # one text, with commas between
+    plain = {
+        "model": {"type": "string", "maxLength": MAX_NAME},
+        "version": {"type": "string", "maxLength": MAX_NAME},
+        "horizon": {"type": "integer", "minimum": 1, "maximum": MAX_HORIZON},
+        "levels": levels,
+    }
+    return {name: {"schema": schema, "description": description} for name, schema in plain.items()}

@@ -81,7 +81,13 @@ class Streams:
             self.open -= 1
 
 
-class StreamAnswer(Response):
+class JsonLines(Response):
+    """A value a line, as the document describes it."""
+
+    media_type = MEDIA_TYPE
+
+
+class StreamAnswer(JsonLines):
     """Reads rows from the connection and writes an answer for each, until the rows end or do not come.
 
     Parameters
@@ -93,8 +99,6 @@ class StreamAnswer(Response):
     request_id
         For problems.
     """
-
-    media_type = MEDIA_TYPE
 
     def __init__(self, stream: AlarmStream, streams: Streams, request_id: str) -> None:
         super().__init__()
@@ -182,8 +186,15 @@ def stream_routes(streams: Streams, access: Access | None) -> Callable[[Api, Ser
             judge = AlarmStream(servable.model, servable.memory)
             return StreamAnswer(judge, streams, visit.request_id)
 
-        content = {MEDIA_TYPE: {"schema": StreamRow.model_json_schema()}}
-        described = {"requestBody": {"required": True, "content": content}}
-        api.add("POST", STREAM_PATH, Permission.DETECT, stream, tag=AlarmServable.kind, openapi_extra=described)
+        api.add(
+            "POST",
+            STREAM_PATH,
+            Permission.DETECT,
+            stream,
+            tag=AlarmServable.kind,
+            request=StreamRow,
+            media_types=(MEDIA_TYPE,),
+            response_class=JsonLines,
+        )
 
     return add
