@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from importlib import import_module
 
 from benchmarks.measure import Benchmark, run
@@ -35,6 +37,7 @@ BENCHMARKS = {
     "rollouts": "benchmarks.rollouts",
     "serving_bulk": "benchmarks.serving.bulk",
     "serving_graph": "benchmarks.serving.graph",
+    "serving_kills": "benchmarks.serving.kills",
     "serving_spike": "benchmarks.serving.spike",
     "serving_throughput": "benchmarks.serving.throughput",
     "victoria": "benchmarks.victoria",
@@ -58,6 +61,8 @@ def main() -> None:
     )
     runs.add_argument("--pairs", type=int, default=3, help="pairs of runs, each with its own seed (default 3)")
     asked = parser.parse_args()
+    # What a benchmark has started is ended on the way out, by Ctrl-C and by whoever ends this process politely.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if asked.command == "list":
         for name in BENCHMARKS:
             print(f"{name}: {load(name).question}")

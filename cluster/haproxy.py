@@ -7,6 +7,7 @@ socket, which everybody may write, lies in a folder that only its owner may ente
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -23,13 +24,20 @@ from cluster.settings import Settings
 DEVELOPMENT_DRAINING_S, DRAINING_S = 1.0, 30.0
 MESSAGE_BYTES = 64 << 20
 """Largest message between replicas; Ray's default of 4 MiB refuses what a large request holds."""
+RETRY_ON = "conn-failure empty-response"
+"""A replica that could not be reached, or closed the connection before it said anything."""
+_SAFE = "METH_GET or { path_beg /v1/ }"
 _LAUNCHER = """#!/bin/sh
-# Bind to the loopback device what Ray Serve's template binds to every interface.
+# Bind to the loopback device what Ray Serve's template binds to every interface. Send a request whose replica died
+# to another where that is safe: what is under /v1/ asks, or notes the same once. Where there is none, say so.
 for file in "$@"; do
   case "$file" in
     *.cfg) sed -i -E \\
       -e 's/^( *bind )[*]?:/\\1{loopback}:/' \\
       -e 's/mode 666 level admin/mode 600 level admin/' \\
+      -e 's#^( *errorfile 50[0-9]) .*#\\1 {unavailable}#' \\
+      -e '/disable-l7-retry/d' \\
+      -e 's#^frontend http_frontend$#&\\n    http-request disable-l7-retry unless {safe}#' \\
       "$file" ;;
   esac
 done
@@ -79,9 +87,10 @@ def environment(*, draining_s: float, longest_request_s: float) -> Mapping[str, 
 
     folder = Path(tempfile.mkdtemp(prefix="ht-proxy-"))  # 0700
     launcher = folder / "haproxy"
-    launcher.write_text(
-        _LAUNCHER.format(loopback=LOOPBACK, binary=shlex.quote(get_haproxy_binary()))
-    )
+    unavailable = folder / "unavailable.http"
+    unavailable.write_bytes(_unavailable())
+    binary = shlex.quote(get_haproxy_binary())
+    launcher.write_text(_LAUNCHER.format(loopback=LOOPBACK, safe=_SAFE, unavailable=unavailable, binary=binary))
     launcher.chmod(0o700)
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -99,7 +108,25 @@ def environment(*, draining_s: float, longest_request_s: float) -> Mapping[str, 
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_RETRY_ON": RETRY_ON,
         "RAY_SERVE_HAPROXY_NBTHREAD": str(max(1, len(os.sched_getaffinity(0)) // 2)),
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(max(1, round(2 * longest_request_s))),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(draining_s),
     }
+
+
+def _unavailable() -> bytes:
+    """Return what HAProxy says for itself where no replica answers: the API's form of a refusal."""
+    detail = "no replica answers at this moment; try again after Retry-After seconds"
+    document = {
+        "type": "urn:heliotrope:problem:transient",
+        "title": "Nobody can answer",
+        "status": 503,
+        "detail": detail,
+        "instance": "",
+        "request_id": "",
+        "errors": [],
+    }
+    body = json.dumps(document).encode()
+    head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n"
+    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body

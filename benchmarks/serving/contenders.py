@@ -12,7 +12,8 @@ import sysconfig
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,9 @@ class Contender:
     body: str
     headers: Mapping[str, str]
 
-    def load(self, *, rate: float, seconds: float, connections: int, serial: int = 0) -> dict[str, Any]:
+    def load(
+        self, *, rate: float, seconds: float, connections: int, serial: int = 0, record: str = ""
+    ) -> dict[str, Any]:
         """Put load on it from a process of its own; return what came of it."""
         job = Job(
             host="127.0.0.1",
@@ -59,6 +62,7 @@ class Contender:
             connections=connections,
             headers=self.headers,
             serial=serial,
+            record=record,
         )
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.serving.load", spec(job)],
@@ -130,13 +134,14 @@ def peer_running(peer: str, workers: int, model: Path) -> Iterator[Contender]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a server and the workers of its session."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
+    """End a server and all of its group, workers that outlive it among them."""
     try:
-        process.wait(15)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(15)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -165,13 +170,17 @@ def _asked(made: Contender) -> bool:
 
 
 @contextlib.contextmanager
-def ours_running(model: Path, **changes: Any) -> Iterator[Contender]:
+def ours_running(
+    model: Path, *, beside: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext, **changes: Any
+) -> Iterator[Contender]:
     """Run the served path on a Ray of its own while the block runs.
 
     Parameters
     ----------
     model
         The artifact.
+    beside
+        Made when the Ray is there, before anything is served on it, and held while the block runs.
     **changes
         To the GraphSpec: `placement`, `scaling`, `max_batch_size`.
     """
@@ -196,7 +205,7 @@ def ours_running(model: Path, **changes: Any) -> Iterator[Contender]:
         )
         body = Path(home) / "body"
         body.write_bytes(request())
-        with Cluster.open(settings, num_cpus=8, dashboard=False) as _:
+        with Cluster.open(settings, num_cpus=8, dashboard=False), beside():
             wanted = GraphSpec.from_settings(settings, [ServedModel(name=NAME, version=VERSION, uri=str(model))])
             served = serve_graph(replace(wanted, **changes), settings)
             try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import stat
 import subprocess
@@ -18,6 +20,8 @@ WRITTEN = """global
     stats socket /x/admin.sock mode 666 level admin expose-fd listeners
 frontend prometheus
     bind :9101
+defaults
+    errorfile 503 /x/500.http
 frontend http_frontend
     bind 127.0.0.1:8000
 listen stats
@@ -49,14 +53,22 @@ def test_the_launcher_binds_everything_to_loopback_before_the_program_starts(
     binds = [line.split()[1] for line in config.read_text().splitlines() if line.split()[:1] == ["bind"]]
     assert binds == ["127.0.0.1:9101", "127.0.0.1:8000", "127.0.0.1:8404"]
     assert "mode 600 level admin" in config.read_text()
-    assert config.read_text().count("x-request-disconnect-disabled ?1\n") == 1
-    assert config.read_text().count("x-request-timeout-seconds 0\n") == 1
+    assert config.read_text().count("disable-l7-retry unless METH_GET or { path_beg /v1/ }\n") == 1
+    (said,) = re.findall(r"errorfile 503 (.*)", config.read_text())
+    head, _, body = Path(said).read_bytes().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1\r\n" in head
+    assert f"content-length: {len(body)}".encode() in head
+    assert json.loads(body)["status"] == 503
 
 
 def test_its_folder_is_the_owners_alone_and_holds_all_its_files(made: dict[str, str]) -> None:
     folder = Path(made["RAY_SERVE_HAPROXY_CONFIG_FILE_LOC"]).parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    files = [Path(value) for name, value in made.items() if name.endswith(("_LOC", "_PATH", "_STATE_FILE"))]
+    files = [
+        Path(value)
+        for name, value in made.items()
+        if "HAPROXY" in name and name.endswith(("_LOC", "_PATH", "_STATE_FILE"))
+    ]
     assert {file.parent for file in files} == {folder}
     again = haproxy.environment(draining_s=1.0, longest_request_s=30.0)
     other = Path(again["RAY_SERVE_HAPROXY_CONFIG_FILE_LOC"]).parent
