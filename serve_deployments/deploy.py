@@ -94,12 +94,13 @@ def stop(served: Served) -> None:
     """Take the graph away, and Serve with it where it was started for it."""
     from ray import serve
 
+    from cluster.actors import rate_office
     from cluster.monitoring import metrics_actor
     from serve_deployments.rollout import board_actor
 
     serve.delete(served.application)
-    metrics_actor.remove(served.application)
-    board_actor.remove(served.application)
+    for actor in (metrics_actor, board_actor, rate_office):
+        actor.remove(served.application)
     if served.owns_serve and not serve.status().applications:
         serve.shutdown()
 

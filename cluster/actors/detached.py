@@ -40,6 +40,12 @@ def get_or_create(kind: type, name: str, *arguments: Any, **options: Any) -> Any
     )
 
 
+def names() -> list[str]:
+    """Return the names of the actors that live in the platform's namespace."""
+    found = ray.util.list_named_actors(all_namespaces=True)
+    return [each["name"] for each in found if each["namespace"] == NAMESPACE]
+
+
 def remove(name: str) -> None:
     """End the actor of that name, if there is one."""
     try:

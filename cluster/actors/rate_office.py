@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ray.exceptions import RayActorError
@@ -46,6 +47,8 @@ def actor_name(application: str, quota: Quota) -> str:
     return f"rate.{application}.{quota.per_minute}.{quota.burst}"
 
 
-def remove(application: str, quota: Quota) -> None:
-    """End the actor, if there is one."""
-    detached.remove(actor_name(application, quota))
+def remove(application: str) -> None:
+    """End an application's actors, those of quotas that it had before among them."""
+    named = re.compile(re.escape(f"rate.{application}.") + r"[0-9]+\.[0-9]+")
+    for name in filter(named.fullmatch, detached.names()):
+        detached.remove(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,6 +73,7 @@ def test_a_redis_that_is_not_there_is_a_transient_error() -> None:
 
 @pytest.mark.ray
 def test_an_actor_grants_one_burst_to_all_replicas_together(ray_cluster: Cluster, tmp_path: Path) -> None:
+    from cluster.actors import detached
     from cluster.actors.rate_office import ray_office, remove
 
     async def test() -> None:
@@ -79,10 +81,20 @@ def test_an_actor_grants_one_burst_to_all_replicas_together(ray_cluster: Cluster
         granted, last = await spend(offices, 60)
         assert granted == 40
         assert last.granted == 0
-        remove("test-rate", QUOTA)
+        others = [ray_office(name, QUOTA) for name in ("test-rate.b", "test")]
+        for other in others:
+            await other("key", 1)
+        remove("test-rate")
         with pytest.raises(TransientError, match="being restarted"):
             for _ in range(50):
                 await offices[0]("key", 1)
+        # Those of others go on, whatever they are called.
+        assert [(await other("key", 1)).remaining for other in others] == [38, 38]
 
     asyncio.run(test())
-    remove("test-rate", QUOTA)
+    for application in ("test-rate.b", "test"):
+        remove(application)
+    deadline_s = time.monotonic() + 60
+    while any(name.startswith("rate.test") for name in detached.names()):
+        assert time.monotonic() < deadline_s, detached.names()
+        time.sleep(0.05)

@@ -20,6 +20,7 @@ import pytest
 import ray
 
 from apps.client.client import Client
+from cluster.actors import detached
 from cluster.lifecycle import Cluster
 from cluster.security.api_key import ApiKey
 from cluster.security.audit_chain import Signer
@@ -261,6 +262,10 @@ def test_a_guarded_graph_under_overload(
         with httpx.Client(base_url=served.url, headers=headers, timeout=30) as one_by_one:
             statuses = [one_by_one.post(FORECAST_PATH, json={}).status_code for _ in range(60)]
         assert statuses.count(429) >= 60 - 40 - chunk_of(QUOTA) - 10, statuses
+    # Nothing of the application is left in the Ray, its rate limits neither.
+    until(
+        lambda: not any(f".{spec.application}." in f"{name}." for name in detached.names()), "the end of its actors"
+    )
     _check_records(tmp_path, key, requests=1 + 12 + 1 + 60)
 
 
