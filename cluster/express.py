@@ -1,13 +1,13 @@
 """The short way of a request inside a Serve replica: from its HTTP server straight to its application.
 
-Behind HAProxy a replica's own server takes the connections. What Ray Serve then does around each request (its
-metadata, its counters, a semaphore, a context) costs about twice what the whole forecast does, and our service does
-each of these things itself: ids, metrics, admission, time-outs. So Serve's hook for middleware is used to hand HTTP
-requests to the application that the replica has registered; WebSockets, Serve's own routes and every process without
-an application, such as a proxy, go Serve's way. Draining is the server's, which ends once each answer is out.
+Behind HAProxy a replica's own server takes the connections. What Ray Serve then does around each request (metadata,
+counters, a semaphore, a context) our service does itself: ids, metrics, admission, time-outs. So Serve's hook for
+middleware is used to hand HTTP requests to the application that the replica has registered; WebSockets, Serve's own
+routes and every process without an application, such as a proxy, go Serve's way. Draining is the server's, which
+ends once each answer is out.
 
-What is given up: Serve's counters of requests stay at zero, and so does its count of ongoing ones. Scaling reads the
-replica's own, see `record_autoscaling_stats`.
+What is given up: Serve's counters of requests stay at zero, and so does its count of ongoing ones. Scaling reads
+the replica's own, see `record_autoscaling_stats`.
 """
 
 from __future__ import annotations

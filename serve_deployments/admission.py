@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from cluster.errors import TransientError
@@ -39,7 +37,7 @@ class OverloadedError(TransientError):
 
 
 class Admission:
-    """A door with a bounded queue in front of it.
+    """A door with a bounded queue in front of it: `async with admission:` holds a place.
 
     Parameters
     ----------
@@ -54,9 +52,8 @@ class Admission:
         self._places = asyncio.Semaphore(inside)
         self._present = 0
 
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Hold a place while the block runs; raise OverloadedError where the queue is full."""
+    async def __aenter__(self) -> None:
+        """Take a place; raise OverloadedError where the queue is full."""
         if self._present >= self._limit:
             raise OverloadedError(
                 f"too many requests: got {self._present} in progress or waiting, "
@@ -66,7 +63,12 @@ class Admission:
             )
         self._present += 1
         try:
-            async with self._places:
-                yield
-        finally:
+            await self._places.acquire()
+        except BaseException:
             self._present -= 1
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        """Give the place back."""
+        self._places.release()
+        self._present -= 1

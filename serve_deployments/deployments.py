@@ -42,6 +42,10 @@ HEALTH_ROOM = 16
 """Requests a replica takes beyond its limits, so that health checks and refusals get through."""
 CONSTRUCTOR_TRIES = 3
 FORGET_TIMEOUT_S = 10.0
+COLLECT_AFTER = (10_000, 20, 50)
+"""Objects, and collections, after which Python looks for garbage, in place of (700, 10, 10). Requests under way
+hold thousands, which each collection walks through in vain: with 64 callers these numbers gave 15 % more requests a
+second and half the p99 (72 -> 40 ms); five times as many gave no more."""
 SERVE_SCALING = "serve_deployments.scaling.serve_policy:ServeScaling"
 BY_VALUE_BYTES = 1 << 20
 """Features up to this size go to a member straight over gRPC, which takes half the time of the object store's way
@@ -283,6 +287,8 @@ def _api(parts: Assembly, service: Service, reporter: Reporter) -> App:
     async def beside(app: FastAPI) -> AsyncIterator[None]:
         gc.collect()
         gc.freeze()  # models and modules stay: collections look at what requests leave behind, not at those
+        gc.set_threshold(*COLLECT_AFTER)
+        parts.follow(service)
         async with reporter.beside(app), parts.guard.beside(), parts.net.beside(), _linked(parts):
             yield
 

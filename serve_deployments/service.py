@@ -17,8 +17,9 @@ from cluster.errors import TransientError
 from cluster.monitoring.aggregate import render
 from cluster.monitoring.metrics import Metrics
 from serve_deployments.admission import Admission, Limits
-from serve_deployments.handlers import arrow
+from serve_deployments.handlers import arrow, body
 from serve_deployments.handlers.shelf import Shelf
+from serve_deployments.patience import Patience
 from serve_deployments.pipelines import Batching, FusedPipeline, Pipeline
 from serve_deployments.servable import Servable
 from serve_deployments.steps import Answer, Call, CallStep, Visit, chain
@@ -85,12 +86,17 @@ class Service:
         self._pipeline, self._executor, self._clock = pipeline, executor, clock
         self._steps, self._tap = chain(steps, self._compute), Tap(observers, metrics.unwatched)
         self._admission = Admission(inside=limits.max_concurrent_requests, waiting=limits.max_queued_requests)
+        self._patience, self._body_patience = Patience(limits.request_timeout_s), Patience(limits.request_timeout_s)
         self._probed: dict[str, tuple[float, str]] = {}
         self._probe_locks: dict[str, asyncio.Lock] = {}
         for servable in shelf:
             metrics.serves(servable.name, servable.version)
             if "accuracy" in servable.metrics:
                 metrics.accuracy(servable.name, servable.version, servable.metrics["accuracy"])
+
+    async def read_body(self, visit: Visit, kinds: Sequence[str] = (body.JSON,)) -> bytes:
+        """Return a request's whole body; see `handlers.body.receive`."""
+        return await body.receive(visit, self.limits.max_body_bytes, self._body_patience, kinds)
 
     async def answer(self, kind: str, question: Any, visit: Visit) -> Answer:
         """Return the answer to a typed question; raise what `validate` raises, or a TransientError.
@@ -108,7 +114,7 @@ class Service:
             question=question, servable=self.shelf.pick(question.model, question.version, kind), visit=visit
         )
         try:
-            async with asyncio.timeout(self.limits.request_timeout_s):
+            with self._patience.wait():
                 answer = await self._steps(call)
         except TimeoutError as error:
             raise TooSlowError(
@@ -122,7 +128,7 @@ class Service:
     async def _compute(self, call: Call) -> Answer:
         """Run the graph: the end of the steps."""
         servable = call.servable
-        async with self._admission.place():
+        async with self._admission:
             job = await self._validate(call)
             begun_s = time.perf_counter()
             batched = await self._pipeline.run(servable, job)
@@ -174,6 +180,11 @@ class Service:
         """Return the answer as an Arrow stream; what is said of it once stands in the schema's metadata."""
         about = {name: orjson.dumps(value).decode() for name, value in self._about(answer, visit).items()}
         return arrow.write(answer.servable.table(answer.result), about)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """Where versions compute."""
+        return self._pipeline
 
     async def _own_metrics(self) -> str:
         return render(self.metrics.snapshot())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -100,11 +101,20 @@ class Metrics:
             RATE_UNKNOWN, "Questions to the shared rate limits without an answer", registry=self.registry
         )
 
+        # A metric finds its series by its labels under a lock, each time; what every request counts is found once.
+        self._version = cache(self._find_version)
+        self._answers = cache(self._requests.labels)
+
+    def _find_version(self, model: str, version: str) -> tuple[Counter, Histogram, Histogram]:
+        labels = (model, version)
+        return self._predictions.labels(*labels), self._duration.labels(*labels), self._batch.labels(*labels)
+
     def predicted(self, model: str, version: str, *, duration_s: float, batch_requests: int) -> None:
         """Count one answered forecast request."""
-        self._predictions.labels(model, version).inc()
-        self._duration.labels(model, version).observe(duration_s)
-        self._batch.labels(model, version).observe(batch_requests)
+        predictions, duration, batch = self._version(model, version)
+        predictions.inc()
+        duration.observe(duration_s)
+        batch.observe(batch_requests)
 
     def accuracy(self, model: str, version: str, accuracy_ratio: float) -> None:
         """Tell the accuracy a version was registered with; start its other series at zero."""
@@ -117,7 +127,7 @@ class Metrics:
 
     def answered(self, route: str, method: str, status: int) -> None:
         """Count one HTTP answer."""
-        self._requests.labels(route, method, str(status)).inc()
+        self._answers(route, method, str(status)).inc()
 
     def rejected(self, reason: str) -> None:
         """Count one problem document by its type."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -56,18 +57,24 @@ class ResilienceMetrics:
         )
         self._opened = Counter(BREAKER_OPENED, "Times a version's circuit opened", VERSION, registry=registry)
         self._asked = self._spared = 0
+        # Found once: every request counts these.
+        self._of_source, self._own_ratio = cache(self._find), self._hit_ratio.labels(self._replica)
+        self._own_bytes = self._bytes.labels(self._replica)
+
+    def _find(self, model: str, source: str) -> Counter:
+        name, _, version = model.rpartition("@")
+        return self._requests.labels(name, version, source)
 
     def looked_up(self, model: str, source: str) -> None:
         """Count one answer of `name@version` by its source."""
-        name, _, version = model.rpartition("@")
-        self._requests.labels(name, version, source).inc()
+        self._of_source(model, source).inc()
         self._asked += 1
         self._spared += source != "computed"
-        self._hit_ratio.labels(self._replica).set(self._spared / self._asked)
+        self._own_ratio.set(self._spared / self._asked)
 
     def holds(self, total_bytes: int) -> None:
         """Tell what the kept answers take."""
-        self._bytes.labels(self._replica).set(total_bytes)
+        self._own_bytes.set(total_bytes)
 
     def invalidated(self, reason: str) -> None:
         """Count one invalidation."""

@@ -64,8 +64,6 @@ def feedback_routes(storage: Storage, clock: Clock) -> Callable[[Api, Service], 
             )
             return json(told.model_dump())
 
-        content = {"application/json": {"schema": FeedbackRequest.model_json_schema()}}
-        described = {"requestBody": {"required": True, "content": content}}
         api.add(
             "POST",
             FEEDBACK_PATH,
@@ -73,14 +71,14 @@ def feedback_routes(storage: Storage, clock: Clock) -> Callable[[Api, Service], 
             feedback,
             tag=AlarmServable.kind,
             response_model=FeedbackResponse,
-            openapi_extra=described,
+            request=FeedbackRequest,
         )
 
     return add
 
 
 async def _read(visit: Visit, service: Service) -> FeedbackRequest:
-    raw = await body.receive(visit, service.limits)
+    raw = await service.read_body(visit)
     try:
         return read_feedback(body.parse(raw))
     except UnreadableError as error:

@@ -73,6 +73,9 @@ class HotKeys(Generic[R]):
     def __len__(self) -> int:
         return len(self._pasts)
 
+    def __contains__(self, key: CacheKey) -> bool:
+        return key in self._pasts
+
     @property
     def total_bytes(self) -> int:
         """Of the remembered requests."""

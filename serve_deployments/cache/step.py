@@ -61,7 +61,7 @@ class CacheStep:
             took_s = time.perf_counter() - begun_s
             self._metrics.predicted(servable.name, servable.version, duration_s=took_s, batch_requests=1)
         if self._warmer is not None:
-            self._warmer.seen(key, asked, next)
+            self._warmer.seen(key, asked, next, again=found.source != "computed")
         return found.value
 
 
@@ -113,9 +113,14 @@ class Warmer:
         self._versions: set[str] = set()
         self._change: asyncio.Task[int] | None = None
 
-    def seen(self, key: CacheKey, call: Call, next: Next) -> None:  # noqa: A002 - the chain's word
-        """Count an access; the first one starts the work beside the requests, each version's first its warming."""
-        self._hot.seen(key, lambda: without_connection(call))
+    def seen(self, key: CacheKey, call: Call, next: Next, *, again: bool) -> None:  # noqa: A002 - the chain's word
+        """Count an access; the first one starts the work beside the requests, each version's first its warming.
+
+        Remembered is what is asked `again` while its answer is there: who asks something new each time leaves
+        nothing behind.
+        """
+        if again or key in self._hot:
+            self._hot.seen(key, lambda: without_connection(call))
         self._next = next
         if self._task is None:
             self._task = asyncio.create_task(self._warm_for_ever())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,6 +9,7 @@ from typing import Generic, TypeVar
 
 from cluster.errors import TransientError, UserError
 from serve_deployments.admission import OverloadedError
+from serve_deployments.patience import Patience
 from serve_deployments.resilience.breaker import CircuitBreaker, Permit
 
 A = TypeVar("A")
@@ -95,14 +95,14 @@ class RungCall(Generic[A]):
         Returns the answer, or raises; cancelling it must end its work.
     breaker
         Of the model behind it; None where nothing can break.
-    timeout_s
-        Patience: the next rung is asked after so long. None leaves it to the caller's own time-out.
+    patience
+        The next rung is asked after so long. None leaves it to the caller's own time-out.
     """
 
     rung: Rung
     call: Callable[[], Awaitable[A]]
     breaker: CircuitBreaker | None = None
-    timeout_s: float | None = None
+    patience: Patience | None = None
 
 
 class _RefusedByBreaker(Exception):  # noqa: N818 - a refusal, kept inside
@@ -142,7 +142,7 @@ async def climb_down(calls: Iterable[RungCall[A]], subject: Subject = _none) -> 
             misses.append(Miss(rung=each.rung, reason=str(refusal)))
             waits_s.append(refusal.retry_after_s)
         except Exception as error:  # noqa: BLE001 - whatever a model raises, the next rung is asked, and it is told
-            misses.append(Miss(rung=each.rung, reason=reason_of(error, each.timeout_s)))
+            misses.append(Miss(rung=each.rung, reason=reason_of(error, each.patience)))
         else:
             return Landed(answer=answer, rung=each.rung, misses=tuple(misses))
     told = "; ".join(f"{miss.rung.value}: {miss.reason}" for miss in misses)
@@ -153,10 +153,10 @@ async def climb_down(calls: Iterable[RungCall[A]], subject: Subject = _none) -> 
     )
 
 
-def reason_of(error: Exception, timeout_s: float | None) -> str:
+def reason_of(error: Exception, patience: Patience | None) -> str:
     """Return why a call failed, for people; a time-out by its length, errors of ours by their words."""
     if isinstance(error, TimeoutError):
-        return "no answer in time" if timeout_s is None else f"no answer within {timeout_s:g} s"
+        return "no answer in time" if patience is None else f"no answer within {patience.limit_s:g} s"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
@@ -177,7 +177,7 @@ async def _recorded(each: RungCall[A], breaker: CircuitBreaker, permit: Permit, 
         breaker.release(permit)
         raise
     except Exception as error:
-        breaker.record(permit, reason_of(error, each.timeout_s), subject())
+        breaker.record(permit, reason_of(error, each.patience), subject())
         raise
     except BaseException:  # cancelled: the caller left
         breaker.release(permit)
@@ -187,7 +187,7 @@ async def _recorded(each: RungCall[A], breaker: CircuitBreaker, permit: Permit, 
 
 
 async def _timed(each: RungCall[A]) -> A:
-    if each.timeout_s is None:
+    if each.patience is None:
         return await each.call()
-    async with asyncio.timeout(each.timeout_s):
+    with each.patience.wait():
         return await each.call()

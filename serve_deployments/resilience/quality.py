@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -23,6 +23,39 @@ class QualityError(PermanentError):
     """A model's answer cannot be true."""
 
 
+KEPT_LIMITS = 256
+"""Sets of limits, one for each number of steps and levels that is asked: a few kilobytes each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Limits:
+    """What forecasts of one form must keep to.
+
+    Parameters
+    ----------
+    usual
+        (H, T) the usual width of the interval.
+    lowest, highest
+        (H, T) of a point forecast, finite.
+    widest
+        (T,) mean width of a series' interval.
+    """
+
+    usual: Floats
+    lowest: Floats
+    highest: Floats
+    widest: Floats
+
+    def hold(self, point: Floats, values: Floats) -> bool:
+        """Return whether all is well, in six passes; what is not a number never is."""
+        width = (values[..., -1] - values[..., 0]).mean(axis=1)
+        return bool(
+            ((point >= self.lowest) & (point <= self.highest)).all()
+            and (width <= self.widest).all()
+            and np.isfinite(values).all()
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class QualityPolicy:
     """Judges the forecasts of one model.
@@ -41,6 +74,7 @@ class QualityPolicy:
     low: Floats
     high: Floats
     widest_ratio: float = WIDEST_RATIO
+    _made: dict[tuple[int, tuple[float, ...]], _Limits] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not self.widest_ratio > 1:
@@ -61,11 +95,31 @@ class QualityPolicy:
     def fault(self, prediction: Prediction) -> str:
         """Return what is wrong with a prediction, with series, got and expected; an empty text where nothing is."""
         point, values = prediction.point, prediction.values
+        limits = self._limits(point.shape[1], prediction.levels)
+        if limits.hold(point, values):
+            return ""
         finite = np.isfinite(point).all(axis=(1, 2)) & np.isfinite(values).all(axis=(1, 2, 3))
         if not finite.all():
             return f"{self._series(prediction, ~finite)}: got a forecast that is not finite"
-        usual = self.usual_width(point.shape[1], prediction.levels)
-        return self._impossible(prediction, usual) or self._exploded(prediction, usual)
+        return self._impossible(prediction, limits.usual) or self._exploded(prediction, limits.usual)
+
+    def _limits(self, steps: int, levels: tuple[float, ...]) -> _Limits:
+        """Return what forecasts of so many steps at these levels must keep to, made once."""
+        found = self._made.get((steps, levels))
+        if found is None:
+            if len(self._made) >= KEPT_LIMITS:
+                self._made.clear()
+            found = self._made[steps, levels] = self._make_limits(self.usual_width(steps, levels))
+        return found
+
+    def _make_limits(self, usual: Floats) -> _Limits:
+        most = np.finfo(np.float64).max  # beyond it lies what is not finite
+        return _Limits(
+            usual=usual,
+            lowest=np.maximum(self.low - usual, -most),
+            highest=np.minimum(self.high + usual, most),
+            widest=self.widest_ratio * usual.mean(axis=0),
+        )
 
     def _impossible(self, prediction: Prediction, usual: Floats) -> str:
         # By more than its usual error: a model of a number near 0 may well say -0.1, and means 0.

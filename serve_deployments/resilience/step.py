@@ -11,6 +11,7 @@ from cluster.errors import UserError
 from cluster.monitoring.resilience_metrics import ResilienceMetrics
 from serve_deployments.handlers.forecast import NotFiniteError
 from serve_deployments.handlers.shelf import Shelf
+from serve_deployments.patience import Patience
 from serve_deployments.resilience.breaker import Circuit, CircuitBreaker
 from serve_deployments.resilience.ladder import Landed, NoRungError, Rung, RungCall, climb_down
 from serve_deployments.resilience.quality import QualityError
@@ -45,7 +46,7 @@ class FallbackStep:
         self, spec: FallbackSpec, shelf: Shelf, clock: Clock, metrics: ResilienceMetrics, heard: Heard
     ) -> None:
         self._spec, self._shelf, self._clock, self._metrics, self._heard = spec, shelf, clock, metrics, heard
-        self._judge = Judge()
+        self._judge, self._patience = Judge(), Patience(spec.patience_s)
         self._breakers: dict[str, CircuitBreaker] = {}
 
     def breaker(self, servable: Servable) -> CircuitBreaker:
@@ -104,7 +105,7 @@ class FallbackStep:
             rung=rung,
             call=ask,
             breaker=self.breaker(call.servable),
-            timeout_s=self._spec.patience_s,
+            patience=self._patience,
         )
 
     def _told(self, asked: Call, landed: Landed[Answer]) -> Answer:

@@ -126,7 +126,7 @@ def test_the_door_queues_then_refuses_then_lets_in_again() -> None:
         entered: list[int] = []
 
         async def visit(number: int) -> None:
-            async with door.place():
+            async with door:
                 entered.append(number)
                 await leave.wait()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from cluster.security.roles import Role
 from serve_deployments.access_step import AccessStep
 from serve_deployments.batching import Batched
 from serve_deployments.ingress import build_api
+from serve_deployments.patience import Patience
 from serve_deployments.pipelines import Pipeline
 from serve_deployments.question_routes import FORECAST_PATH
 from serve_deployments.schemas import (
@@ -381,7 +381,7 @@ def test_a_slow_forecast_is_given_up_with_retry_after(
             await asyncio.Event().wait()
 
     service._pipeline = Slow()
-    service.limits = replace(service.limits, request_timeout_s=0.05)
+    service._patience = Patience(0.05)
     client = connect(build_api(service))
     response = client.post(FORECAST_PATH, json=good_request)
     assert problem(response, 503).type.endswith("too-slow")

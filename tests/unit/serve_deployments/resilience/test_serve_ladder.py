@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cluster.clock import ManualClock
 from cluster.errors import DataError
 from serve_deployments.admission import OverloadedError
+from serve_deployments.patience import Patience
 from serve_deployments.resilience.breaker import BreakerSpec, Circuit, CircuitBreaker
 from serve_deployments.resilience.ladder import Landed, NoRungError, Rung, RungCall, climb_down
 
@@ -100,7 +101,7 @@ def test_a_rung_that_takes_too_long_is_cancelled_and_told() -> None:
 
     guard = breaker()
     landed = climb(
-        RungCall(rung=Rung.PRIMARY, call=hangs, breaker=guard, timeout_s=0.01),
+        RungCall(rung=Rung.PRIMARY, call=hangs, breaker=guard, patience=Patience(0.01)),
         RungCall(rung=Rung.DEFAULT, call=says("default")),
     )
     assert landed.reason == "primary: no answer within 0.01 s"
