@@ -18,7 +18,7 @@ from serve_deployments.handlers import arrow, body
 from serve_deployments.question_routes import QuestionRoute
 from serve_deployments.schemas import Health, ModelList, ModelStatus, Wire, openapi_components, table_options
 from serve_deployments.service import Service
-from serve_deployments.steps import Scope
+from serve_deployments.steps import Scope, Visit
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 Endpoint = Callable[..., Awaitable[Response]]
@@ -171,15 +171,23 @@ def json(content: Any) -> Response:
     return Response(orjson.dumps(content), media_type="application/json")
 
 
+def visit_of(request: Request) -> Visit:
+    """Return the visit that FastAPI answers."""
+    visit: Visit = request.scope["state"]["visit"]
+    return visit
+
+
 def add_models(api: Api, service: Service) -> None:
     """Add the routes about models."""
 
-    async def models() -> Response:
-        """List the served versions with what they need and how good they are."""
-        return json({"models": service.shelf.infos()})
+    async def models(request: Request) -> Response:
+        """List the served versions with what they need and how good they are: those that the key is for."""
+        may_use = visit_of(request).identity.may_use
+        return json({"models": [info for info in service.shelf.infos() if may_use(info["name"])]})
 
-    async def status(name: str) -> Response:
+    async def status(name: str, request: Request) -> Response:
         """Try each version of a model and tell whether it answers."""
+        visit_of(request).identity.need_model(name)
         return json(await service.status(name))
 
     read = Permission.READ_MODELS
@@ -199,8 +207,9 @@ def add_operations(api: Api, service: Service) -> None:
         await service.check()
         return json({"status": "ready"})
 
-    async def metrics(_: Request) -> Response:
+    async def metrics(request: Request) -> Response:
         """Return the counters of all replicas in the Prometheus text format."""
+        visit_of(request).identity.need_all_models()
         return Response(await service.scrape(), headers={"content-type": PROMETHEUS_TEXT})
 
     api.add("GET", "/healthz", Permission.OPEN, healthz, tag="operations", response_model=Health)

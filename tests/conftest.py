@@ -173,9 +173,9 @@ class Caller:
         """Send a POST."""
         return self._runner.run(self._http.post(path, **more))
 
-    def request(self, method: str, path: str) -> httpx.Response:
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
         """Send anything else."""
-        return self._runner.run(self._http.request(method, path))
+        return self._runner.run(self._http.request(method, path, **more))
 
     def close(self) -> None:
         """End the event loop."""

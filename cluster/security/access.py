@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cluster.security.api_key import presented_key
-from cluster.security.identity import ANONYMOUS, ANYBODY, Identity
+from cluster.security.identity import ANONYMOUS, ANYBODY, Identity, Scope
 from cluster.security.key_ring import KeyRing, refused
 from cluster.security.roles import Permission
 
@@ -30,7 +30,7 @@ class Access:
     roles: bool = False
 
     def identify(self, headers: Mapping[str, str], permission: Permission) -> Identity:
-        """Return who asks, whatever they may do.
+        """Return who asks, whatever they may do; where roles are not checked, of no narrower scope than any.
 
         Parameters
         ----------
@@ -51,7 +51,10 @@ class Access:
         key = presented_key(headers.get("authorization"), headers.get("x-api-key"))
         if key is None and self.required:
             raise refused("no key")
-        return ANONYMOUS if key is None else self.keys.identify(key)
+        if key is None:
+            return ANONYMOUS
+        found = self.keys.identify(key)
+        return found if self.roles else replace(found, scope=Scope())
 
     def allow(self, identity: Identity, permission: Permission, route: str) -> None:
         """Raise ForbiddenError where they may not do this, at a route of this template."""

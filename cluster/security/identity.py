@@ -73,11 +73,21 @@ class Identity:
             listed = ", ".join(scope.routes)
             raise self._forbidden(f"a key for the routes {listed}", f"a key for '{route}'", expected=route)
 
+    def may_use(self, model: str) -> bool:
+        """Say whether this key is for `model`."""
+        return not self.scope.models or _matches(model, self.scope.models)
+
     def need_model(self, model: str) -> None:
-        """Raise ForbiddenError unless this key may use `model`."""
-        if self.scope.models and not _matches(model, self.scope.models):
+        """Raise ForbiddenError unless this key is for `model`."""
+        if not self.may_use(model):
             listed = ", ".join(self.scope.models)
             raise self._forbidden(f"a key for the models {listed}", f"a key for '{model[:100]}'", expected="model")
+
+    def need_all_models(self) -> None:
+        """Raise ForbiddenError where this key is narrowed to models: all of them are meant at once."""
+        if self.scope.models:
+            listed = ", ".join(self.scope.models)
+            raise self._forbidden(f"a key for the models {listed}", "a key for all models", expected="all models")
 
     def _forbidden(self, got: str, wanted: str, *, expected: str) -> ForbiddenError:
         return ForbiddenError(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from fastapi import Response
+from fastapi import Request, Response
 
 from cluster.clock import Clock
 from cluster.errors import UserError
 from cluster.monitoring.metrics import Metrics
 from cluster.monitoring.resilience_metrics import ResilienceMetrics
 from cluster.security.roles import Permission
-from serve_deployments.api import Api, json
+from serve_deployments.api import Api, json, visit_of
 from serve_deployments.cache.codec import AnswerCodec, answer_bytes
 from serve_deployments.cache.hot import HotKeys, HotSpec
 from serve_deployments.cache.memory import ExpiringLRU
@@ -97,8 +97,13 @@ class SafetyNet:
             return 1
 
         def add(api: Api, service: Service) -> None:  # noqa: ARG001 - the form of all that add routes
-            async def forget(reason: str, model: str | None = None) -> Response:
+            async def forget(request: Request, reason: str, model: str | None = None) -> Response:
                 """Throw kept answers away, in all replicas, of one `name@version` or of all; and why."""
+                identity = visit_of(request).identity
+                if model is None:
+                    identity.need_all_models()
+                else:
+                    identity.need_model(model.partition("@")[0])
                 if reason not in REASONS:
                     raise UserError(
                         f"reason: got '{reason[:100]}', expected one of {', '.join(REASONS)}",

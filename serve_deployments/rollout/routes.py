@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from cluster.errors import ConfigError, UnknownNameError
 from cluster.security.roles import Permission
 from serve_deployments import problems
-from serve_deployments.api import COMPONENTS, Api, json
+from serve_deployments.api import Api, json, visit_of
 from serve_deployments.experiments.analysis import MetricSpec
 from serve_deployments.experiments.experiment import ExperimentSpec
 from serve_deployments.handlers import body
@@ -51,21 +51,30 @@ def _add_deployments(api: Api, service: Service, desk: Callable[[], Desk]) -> No
     async def deploy(request: Request) -> Response:
         """Begin a rollout of a registered version over the one that answers now."""
         asked, visit = await _read(request, service, DeployRequest)
+        visit.identity.need_model(asked.model)
         spec = _rollout_spec(asked, service.shelf.pick(asked.model).version, _actor(visit))
         return json(await _ask(lambda: desk().deploy(spec, forced_because=asked.force)))
 
-    async def in_progress() -> Response:
+    async def listed(request: Request) -> list[Any]:
+        may_use = visit_of(request).identity.may_use
+        return [each for each in await _ask(lambda: desk().rollouts()) if may_use(each["model"])]
+
+    async def found(name: str, visit: Visit) -> Any:
+        rollout = await _ask(lambda: desk().rollout(name))
+        visit.identity.need_model(rollout["model"])
+        return rollout
+
+    async def in_progress(request: Request) -> Response:
         """List the rollouts that have not ended."""
-        found = await _ask(lambda: desk().rollouts())
-        return json({"deployments": [each for each in found if each["state"] not in ENDED]})
+        return json({"deployments": [each for each in await listed(request) if each["state"] not in ENDED]})
 
-    async def history() -> Response:
+    async def history(request: Request) -> Response:
         """List all remembered rollouts, the newest first."""
-        return json({"deployments": (await _ask(lambda: desk().rollouts()))[::-1]})
+        return json({"deployments": (await listed(request))[::-1]})
 
-    async def show(name: str) -> Response:
+    async def show(name: str, request: Request) -> Response:
         """Show a rollout: stage, weight, evidence, history, and the pairs of answers that differ most."""
-        return json(await _ask(lambda: desk().rollout(name)))
+        return json(await found(name, visit_of(request)))
 
     async def order(name: str, word: str, request: Request) -> Response:
         """Approve, promote, roll back, pause or resume a rollout."""
@@ -73,42 +82,52 @@ def _add_deployments(api: Api, service: Service, desk: Callable[[], Desk]) -> No
             raise UnknownNameError.of("order", word[:100], WORDS)
         asked, visit = await _read(request, service, OrderRequest)
         known: Word = next(each for each in WORDS if each == word)
+        await found(name, visit)
         return json(await _ask(lambda: desk().order(name, known, by=_actor(visit), why=asked.why)))
 
     read, act = Permission.READ_MODELS, Permission.ROLL_OUT
-    api.add("POST", DEPLOYMENTS, act, deploy, tag="rollouts", **_body(DeployRequest))
+    api.add("POST", DEPLOYMENTS, act, deploy, tag="rollouts", request=DeployRequest)
     api.add("GET", DEPLOYMENTS, read, in_progress, tag="rollouts")
     api.add("GET", f"{DEPLOYMENTS}/history", read, history, tag="rollouts")
     api.add("GET", f"{DEPLOYMENTS}/{{name}}", read, show, tag="rollouts")
-    api.add("POST", f"{DEPLOYMENTS}/{{name}}/{{word}}", act, order, tag="rollouts", **_body(OrderRequest))
+    api.add("POST", f"{DEPLOYMENTS}/{{name}}/{{word}}", act, order, tag="rollouts", request=OrderRequest)
 
 
 def _add_experiments(api: Api, service: Service, desk: Callable[[], Desk]) -> None:
     async def begin(request: Request) -> Response:
         """Begin an experiment between registered versions; it starts once all of them are served."""
         asked, visit = await _read(request, service, ExperimentRequest)
+        visit.identity.need_model(asked.model)
         service.shelf.pick(asked.model)
         spec = _experiment_spec(asked, _actor(visit))
         return json(await _ask(lambda: desk().begin(spec, asked.traffic)))
 
-    async def experiments() -> Response:
-        """List the experiments."""
-        return json({"experiments": await _ask(lambda: desk().experiments())})
+    async def found(name: str, visit: Visit) -> Any:
+        experiment = await _ask(lambda: desk().experiment(name))
+        visit.identity.need_model(experiment["spec"]["model"])
+        return experiment
 
-    async def show(name: str) -> Response:
+    async def experiments(request: Request) -> Response:
+        """List the experiments."""
+        may_use = visit_of(request).identity.may_use
+        known = await _ask(lambda: desk().experiments())
+        return json({"experiments": [each for each in known if may_use(each["spec"]["model"])]})
+
+    async def show(name: str, request: Request) -> Response:
         """Show an experiment: shares, units, comparisons, and how it ended."""
-        return json(await _ask(lambda: desk().experiment(name)))
+        return json(await found(name, visit_of(request)))
 
     async def stop(name: str, request: Request) -> Response:
         """End an experiment by hand."""
         asked, visit = await _read(request, service, OrderRequest)
+        await found(name, visit)
         return json(await _ask(lambda: desk().stop(name, by=_actor(visit), why=asked.why)))
 
     read, act = Permission.READ_RESULTS, Permission.ROLL_OUT
-    api.add("POST", EXPERIMENTS, act, begin, tag="experiments", **_body(ExperimentRequest))
+    api.add("POST", EXPERIMENTS, act, begin, tag="experiments", request=ExperimentRequest)
     api.add("GET", EXPERIMENTS, read, experiments, tag="experiments")
     api.add("GET", f"{EXPERIMENTS}/{{name}}", read, show, tag="experiments")
-    api.add("POST", f"{EXPERIMENTS}/{{name}}/stop", act, stop, tag="experiments", **_body(OrderRequest))
+    api.add("POST", f"{EXPERIMENTS}/{{name}}/stop", act, stop, tag="experiments", request=OrderRequest)
 
 
 def _add_outcomes(api: Api, service: Service, desk: Callable[[], Desk]) -> None:
@@ -119,7 +138,7 @@ def _add_outcomes(api: Api, service: Service, desk: Callable[[], Desk]) -> None:
             raise ConfigError("nothing to record: got neither outcomes nor truth, expected one of them")
         return json(await _ask(lambda: desk().outcome(asked.request_id, asked.outcomes, asked.truth)))
 
-    api.add("POST", OUTCOMES, Permission.FEEDBACK, outcome, tag="experiments", **_body(OutcomeRequest))
+    api.add("POST", OUTCOMES, Permission.FEEDBACK, outcome, tag="experiments", request=OutcomeRequest)
 
 
 def _rollout_spec(asked: DeployRequest, old: str, by: str) -> RolloutSpec:
@@ -152,8 +171,8 @@ def _judge_spec(asked: Mapping[str, Any]) -> JudgeSpec:
 
 
 async def _read(request: Request, service: Service, kind: type[W]) -> tuple[W, Visit]:
-    visit: Visit = request.scope["state"]["visit"]
-    raw = await body.receive(visit, service.limits)
+    visit = visit_of(request)
+    raw = await service.read_body(visit)
     visit.body_bytes = len(raw)
     try:
         return typed(kind, body.parse(raw)), visit
@@ -167,8 +186,3 @@ def _actor(visit: Visit) -> str:
 
 async def _ask(question: Callable[[], Any]) -> Any:
     return await asyncio.to_thread(question)
-
-
-def _body(kind: type[Wire]) -> dict[str, Any]:
-    content = {"application/json": {"schema": kind.model_json_schema(ref_template=COMPONENTS)}}
-    return {"openapi_extra": {"requestBody": {"required": True, "content": content}}}
