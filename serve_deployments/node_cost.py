@@ -40,11 +40,6 @@ class NodeCost:
         """All nodes after another."""
         return self.features_s + sum(self.members_s) + self.combine_s + self.describe_s
 
-    @property
-    def apart_s(self) -> float:
-        """The same where all members work at once, without the way to them."""
-        return self.total_s - sum(self.members_s) + max(self.members_s)
-
 
 def measure(servable: Servable, clock_s: Callable[[], float] = time.perf_counter) -> NodeCost:
     """Warm a version up by its probe and time its nodes.
