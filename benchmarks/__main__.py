@@ -38,6 +38,7 @@ BENCHMARKS = {
     "serving_bulk": "benchmarks.serving.bulk",
     "serving_graph": "benchmarks.serving.graph",
     "serving_kills": "benchmarks.serving.kills",
+    "serving_soak": "benchmarks.serving.soak",
     "serving_spike": "benchmarks.serving.spike",
     "serving_throughput": "benchmarks.serving.throughput",
     "victoria": "benchmarks.victoria",
