@@ -63,6 +63,7 @@ class Platform:
         self._served: Served | None = None
         self._front: TlsFront | None = None
         self._office: Any = None
+        self._deployed: dict[str, GraphSpec] = {}
 
     @classmethod
     @contextmanager
@@ -199,6 +200,17 @@ class Platform:
             self._served = None
 
     def _deploy(self, spec: GraphSpec) -> None:
+        """Let the replicas exchange versions where that is all; else deploy."""
+        before = self._deployed.get(spec.application)
+        if before is not None and before.exchanges_versions(spec):
+            from apps.rollouts.in_place import exchange_versions
+
+            exchange_versions(spec)
+        else:
+            self._replace(spec)
+        self._deployed[spec.application] = spec
+
+    def _replace(self, spec: GraphSpec) -> None:
         from serve_deployments.deploy import serve_graph
 
         self._served = serve_graph(spec, self._inside())
@@ -206,7 +218,7 @@ class Platform:
         if spec.traffic is not None and self._office is None:
             from apps.rollouts.office import open_office
 
-            self._office = open_office(self.settings, spec.application, spec.traffic.log_file)
+            self._office = open_office(self.settings, spec.application, spec.traffic)
 
     def _inside(self) -> Settings:
         """Return where the graph listens: behind HTTPS, only to this machine."""

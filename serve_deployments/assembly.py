@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cluster.clock import MonotonicClock, SystemClock
 from cluster.monitoring.metrics import Metrics
@@ -16,14 +17,18 @@ from cluster.storage.files import Storage
 from serve_deployments.access_step import AccessStep, ModelAccessStep
 from serve_deployments.anomalies.connection import StreamLimits, Streams, stream_routes
 from serve_deployments.anomalies.feedback_route import feedback_routes
-from serve_deployments.graph import GraphSpec
+from serve_deployments.graph import GraphSpec, ServedModel
 from serve_deployments.guard import Guard
 from serve_deployments.ingress import Routes
-from serve_deployments.loading import load_shelf
+from serve_deployments.loading import bring_up, load_shelf
+from serve_deployments.pipelines import FusedPipeline
 from serve_deployments.resilience.net import SafetyNet, TellAll
 from serve_deployments.scaling.work import WorkStep
+from serve_deployments.servable import Servable
+from serve_deployments.service import Service
 from serve_deployments.steps import CallStep, DoorStep
 from serve_deployments.tap import Observer
+from serve_deployments.versions.stock import Stock
 
 if TYPE_CHECKING:
     from serve_deployments.rollout.replica import ReplicaTraffic
@@ -80,6 +85,25 @@ class Assembly:
             act=self.guard.act,
             timeout_s=spec.limits.request_timeout_s,
         )
+
+    def follow(self, service: Service) -> None:
+        """Let versions come and go while the process answers; spread ones change with their deployments."""
+        spec, lanes = self._spec, service.pipeline
+        if self.traffic is None or not isinstance(lanes, FusedPipeline):
+            return
+        self.traffic.follow(
+            Stock(
+                [asdict(model) for model in spec.models],
+                self.shelf,
+                lanes,
+                self._bring_up,
+                self._metrics,
+                grace_s=spec.limits.request_timeout_s,
+            )
+        )
+
+    def _bring_up(self, model: Mapping[str, Any]) -> Servable | Exception:
+        return bring_up(self._spec, ServedModel(**model), self.shelf, warm=True)
 
     @cached_property
     def _access(self) -> Access | None:

@@ -203,6 +203,12 @@ class GraphSpec:
             traffic=TrafficSpec.from_settings(settings),
         )
 
+    def exchanges_versions(self, wanted: GraphSpec) -> bool:
+        """Say whether its replicas can come to serve another spec as they are: only versions come and go."""
+        names = ({model.name for model in spec.models} for spec in (self, wanted))
+        same = replace(self, models=wanted.models) == wanted and len(set(map(frozenset, names))) == 1
+        return same and self.placement == "fused" and self.traffic is not None
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able dict that `from_json` reads."""
         return {**asdict(self), "models": [asdict(model) for model in self.models]}

@@ -52,20 +52,25 @@ def load_shelf(spec: GraphSpec, *, warm: bool = False) -> Shelf:
     """
     shelf, defaults = Shelf(), set[str]()
     for served in spec.models:
-        life = shelf.lives.of(f"{served.name}@{served.version}")
-        found = load_and_warm(
-            life,
-            partial(load_servable, spec, served),
-            partial(warm_up, most=spec.max_batch_size) if warm else _not_warmed,
-        )
+        found = bring_up(spec, served, shelf, warm=warm)
         if isinstance(found, Exception):
             if served.name not in defaults:
                 raise found
-            logger.error("model %s %s is not served: %s", served.name, served.version, life.reason)
+            reason = shelf.lives.of(f"{served.name}@{served.version}").reason
+            logger.error("model %s %s is not served: %s", served.name, served.version, reason)
         else:
             shelf.put(found)
         defaults.add(served.name)
     return shelf
+
+
+def bring_up(spec: GraphSpec, served: ServedModel, shelf: Shelf, *, warm: bool) -> Servable | Exception:
+    """Return a version, loaded and warmed up, or why it is not; its life cycle on the shelf tells the steps."""
+    return load_and_warm(
+        shelf.lives.of(f"{served.name}@{served.version}"),
+        partial(load_servable, spec, served),
+        partial(warm_up, most=spec.max_batch_size) if warm else _not_warmed,
+    )
 
 
 def _not_warmed(servable: Servable) -> str:  # noqa: ARG001 - the form of all that warm up

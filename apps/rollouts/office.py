@@ -26,6 +26,7 @@ from serve_deployments.experiments.experiment import Reading
 from serve_deployments.experiments.machine import Experiments
 from serve_deployments.rollout import board_actor
 from serve_deployments.rollout.machine import Rollouts
+from serve_deployments.rollout.traffic_spec import TrafficSpec
 
 log = logging.getLogger(__name__)
 TICK_S = 1.0
@@ -57,7 +58,7 @@ class RolloutOffice:
         The served one.
     """
 
-    def __init__(self, settings: Settings, application: str, log_file: str) -> None:
+    def __init__(self, settings: Settings, application: str, traffic: TrafficSpec) -> None:
         self._settings, self._application = settings, application
         wanted: SharedState[Any] = SharedState(DesiredState, settings.storage_url)
         world = PlatformWorld(
@@ -68,7 +69,7 @@ class RolloutOffice:
             serving_fault=self._serving_fault,
             tell=self._tell,
         )
-        board = ActorBoard(board_actor.get_or_create(application, log_file))
+        board = ActorBoard(board_actor.get_or_create(application, traffic))
         rollouts, experiments = (shared(machine, settings.storage_url) for machine in (Rollouts, Experiments))
         self._round = Round(rollouts, experiments, board, world)
         self._ended = threading.Event()
@@ -117,14 +118,14 @@ class RolloutOffice:
             log.warning("nobody was told at %s: %s", url, error)
 
 
-def open_office(settings: Settings, application: str, log_file: str) -> Any:
+def open_office(settings: Settings, application: str, traffic: TrafficSpec) -> Any:
     """Start the office, or return the one that works already."""
     return (
         ray.remote(RolloutOffice)
         .options(
             name=f"rollouts.{application}", get_if_exists=True, num_cpus=0, max_restarts=-1, max_task_retries=-1
         )
-        .remote(settings, application, log_file)
+        .remote(settings, application, traffic)
     )
 
 

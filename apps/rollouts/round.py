@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -43,7 +43,11 @@ class State(Protocol):
 
 
 class ReadingBoard(Board, Protocol):
-    """A board that also keeps the log of experiments."""
+    """A board that also keeps the log of experiments, and the versions that replicas are to serve."""
+
+    def want(self, models: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the versions that replicas are to serve."""
+        ...
 
     def read(self, experiment: Mapping[str, Any]) -> Reading:
         """Return what the log says of an experiment."""
@@ -73,9 +77,15 @@ class Round:
 
     def tick(self) -> None:
         """Look at everything once; a fault of one part does not keep the other from its turn."""
-        faults = [fault for part in (self._read_experiments, self._controller.tick) if (fault := _tried(part))]
+        parts = (self._tell_versions, self._read_experiments, self._controller.tick)
+        faults = [fault for part in parts if (fault := _tried(part))]
         if faults:
             raise TransientError("; ".join(map(str, faults)))
+
+    def _tell_versions(self) -> None:
+        """Tell the board again, which may have been started anew, what replicas are to serve."""
+        if models := self._world.models():
+            self._board.want(models)
 
     def _read_experiments(self) -> None:
         self._looks += 1

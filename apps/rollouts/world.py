@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from apps.pipelines.serving import graph_of_production, served_model
@@ -25,6 +26,10 @@ class WantedState(Protocol):
 
     def do(self, command: Want, command_id: str | None = None) -> Json:
         """Run a command and return the answer."""
+        ...
+
+    def state(self) -> Json:
+        """Return the whole state."""
         ...
 
 
@@ -83,6 +88,11 @@ class PlatformWorld:
         """Return what is wrong with the served application while a rollout's versions run."""
         fault = self._serving_fault() if rollout["state"] in ("running", "verifying") else ""
         return (fault,) if fault else ()
+
+    def models(self) -> list[Json]:
+        """Return the versions that should be served where replicas exchange them; none before the first wish."""
+        found = [GraphSpec.from_json(each["spec"]) for each in self._wanted.state()["applications"].values()]
+        return [asdict(model) for spec in found if spec.placement == "fused" for model in spec.models]
 
     def serve(self, more: Mapping[str, Iterable[str]], command_id: str) -> None:
         """Serve all production versions, those of experiments, and some more; return once that is so.

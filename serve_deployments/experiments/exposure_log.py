@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,17 +19,21 @@ from cluster.errors import TransientError
 from serve_deployments.experiments.moments import Floats
 
 BUSY_S = 5.0
+TABLES: Mapping[str, int] = {"exposures": 6, "outcomes": 3, "covariates": 3}
+"""Table -> columns. Rows are numbered as they come (SQLite's rowid), so that what is new can be told."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS exposures (
     request_id TEXT PRIMARY KEY, experiment TEXT NOT NULL, arm TEXT NOT NULL, unit TEXT NOT NULL,
-    phase INTEGER NOT NULL, at_s REAL NOT NULL) WITHOUT ROWID;
+    phase INTEGER NOT NULL, at_s REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS exposed ON exposures (experiment, unit);
 CREATE TABLE IF NOT EXISTS outcomes (
     request_id TEXT NOT NULL, metric TEXT NOT NULL, value REAL NOT NULL,
-    PRIMARY KEY (request_id, metric)) WITHOUT ROWID;
+    PRIMARY KEY (request_id, metric));
 CREATE TABLE IF NOT EXISTS covariates (
     experiment TEXT NOT NULL, unit TEXT NOT NULL, value REAL NOT NULL,
-    PRIMARY KEY (experiment, unit)) WITHOUT ROWID;
+    PRIMARY KEY (experiment, unit));
+CREATE TABLE IF NOT EXISTS shipped (name TEXT PRIMARY KEY, upto INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS objects (name TEXT PRIMARY KEY);
 """
 BY_UNIT = """
 SELECT e.arm, MIN(e.phase) AS phase, COUNT(*) AS requests, COALESCE(SUM(o.value), 0.0), COALESCE(SUM(d.value), 0.0),
@@ -157,6 +162,43 @@ class ExposureLog:
                 denominators=table[:, 3],
                 covariates=table[:, 4],
             )
+        return found
+
+    def unshipped(self, most: int) -> tuple[dict[str, list[Any]], dict[str, int]]:
+        """Return each table's rows that `shipped` was not told of, at most so many, and up to where they go."""
+        known = dict(self._database.execute("SELECT name, upto FROM shipped").fetchall())
+        rows, upto = dict[str, list[Any]](), dict[str, int]()
+        for table in TABLES:
+            asked = f"SELECT rowid, * FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT ?"  # noqa: S608 - own names
+            if found := self._database.execute(asked, (known.get(table, 0), most)).fetchall():
+                rows[table], upto[table] = [list(row[1:]) for row in found], found[-1][0]
+        return rows, upto
+
+    def shipped(self, name: str, upto: Mapping[str, int]) -> None:
+        """Note that rows up to there lie in the object of this name."""
+        with self._writing() as database:
+            database.executemany("INSERT OR REPLACE INTO shipped VALUES (?, ?)", list(upto.items()))
+            database.execute("INSERT OR IGNORE INTO objects VALUES (?)", (name,))
+
+    def knows(self, name: str) -> bool:
+        """Say whether the rows of an object are here."""
+        return bool(self._database.execute("SELECT 1 FROM objects WHERE name = ?", (name,)).fetchall())
+
+    def take_in(self, name: str, rows: Mapping[str, Sequence[Sequence[object]]]) -> None:
+        """Note the rows of an object, which count as shipped where nothing else is unshipped."""
+        with self._writing() as database:
+            database.execute("BEGIN IMMEDIATE")  # what others write meanwhile must not count as shipped
+            fresh = not self.unshipped(1)[0]
+            for table, more in rows.items():
+                marks = ", ".join("?" * TABLES[table])
+                statement = f"INSERT OR IGNORE INTO {table} VALUES ({marks})"  # noqa: S608 - own names
+                database.executemany(statement, [tuple(row) for row in more])
+            tops = [(table, self._top(table)) for table in TABLES] if fresh else []
+            database.executemany("INSERT OR REPLACE INTO shipped VALUES (?, ?)", tops)
+            database.execute("INSERT OR IGNORE INTO objects VALUES (?)", (name,))
+
+    def _top(self, table: str) -> int:
+        found: int = self._database.execute(f"SELECT COALESCE(MAX(rowid), 0) FROM {table}").fetchone()[0]  # noqa: S608
         return found
 
     def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> int:

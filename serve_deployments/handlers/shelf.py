@@ -33,8 +33,23 @@ class Shelf:
         self.lives.of(servable.key).activate()
         self._by_name.setdefault(servable.name, {})[servable.version] = servable
 
+    def arrange(self, wanted: Sequence[tuple[str, str]]) -> list[Servable]:
+        """Keep these names and versions, in this order, and nothing else; return what went.
+
+        Parameters
+        ----------
+        wanted
+            All of them are there.
+        """
+        before, arranged = list(self), dict[str, dict[str, Servable]]()
+        for name, version in wanted:
+            arranged.setdefault(name, {})[version] = self._by_name[name][version]
+        self._by_name = arranged
+        return [servable for servable in before if (servable.name, servable.version) not in wanted]
+
     def __iter__(self) -> Iterator[Servable]:
-        return (servable for versions in self._by_name.values() for servable in versions.values())
+        # A copy: versions come and go while somebody looks at each in turn.
+        return iter([servable for versions in self._by_name.values() for servable in versions.values()])
 
     def pick(self, name: str, version: str | None = None, kind: str | None = None) -> Servable:
         """Return the wanted version; raise UnknownNameError with the known ones.

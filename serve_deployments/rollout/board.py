@@ -30,6 +30,24 @@ class SplitBoard:
         self._tallies: OrderedDict[tuple[str, str], Tree] = OrderedDict()
         self._worst: dict[str, list[dict[str, Any]]] = {}
         self._last: OrderedDict[str, int] = OrderedDict()
+        self._models: list[dict[str, Any]] | None = None
+        self._held: OrderedDict[str, tuple[str, str]] = OrderedDict()
+
+    def want(self, models: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the versions that replicas are to serve."""
+        self._models = [dict(model) for model in models]
+
+    def holders(self, key: str) -> tuple[int, list[str]]:
+        """Return how many replicas have followed the versions of this key, and what kept them from it."""
+        faults = [fault for held, fault in self._held.values() if held == key]
+        return len(faults), sorted({fault for fault in faults if fault})
+
+    def holds(self, source: str, key: str, fault: str) -> None:
+        """Note which versions a replica has followed last, and what was in its way."""
+        self._held[source] = (key, fault)
+        self._held.move_to_end(source)
+        while len(self._held) > MAX_SOURCES:
+            self._held.popitem(last=False)
 
     def publish(self, owner: str, splits: Sequence[Mapping[str, Any]]) -> None:
         """Replace the splits of an owner."""
@@ -57,7 +75,8 @@ class SplitBoard:
                 self.count(*each)
         while len(self._last) > MAX_SOURCES:
             self._last.popitem(last=False)
-        return {"version": self.version, "splits": [split for each in self._splits.values() for split in each]}
+        splits = [split for each in self._splits.values() for split in each]
+        return {"version": self.version, "splits": splits, "models": self._models}
 
     def count(self, owner: str, revision: str, tree: Tree) -> None:
         """Add counts to a tally."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,20 +12,31 @@ from typing import Any
 import ray
 
 from cluster.actors import detached
+from cluster.clock import SystemClock
+from cluster.errors import HeliotropeError
+from cluster.storage.files import Storage
 from serve_deployments.experiments.experiment import Experiment
 from serve_deployments.experiments.exposure_log import Exposure, ExposureLog
+from serve_deployments.experiments.log_archive import LogArchive
 from serve_deployments.experiments.reading import read
 from serve_deployments.rollout.board import SplitBoard
 from serve_deployments.rollout.split import Split
 from serve_deployments.rollout.tally import Tree
+from serve_deployments.rollout.traffic_spec import TrafficSpec
 from serve_deployments.rollout.truth import ForecastsKept
+
+log = logging.getLogger(__name__)
+SHIP_S = 10.0
 
 
 class BoardActor:
-    """Shell over `SplitBoard`, `ExposureLog` and `ForecastsKept`."""
+    """Shell over `SplitBoard`, `ExposureLog` with its `LogArchive`, and `ForecastsKept`."""
 
-    def __init__(self, log_file: str) -> None:
+    def __init__(self, log_file: str, storage_url: str) -> None:
         self._board, self._log, self._forecasts = SplitBoard(), ExposureLog(Path(log_file)), ForecastsKept()
+        # With a connection of its own, in a thread: whoever writes or asks does not wait for the storage.
+        archive = LogArchive(ExposureLog(Path(log_file)), Storage(storage_url), SystemClock())
+        threading.Thread(target=_keep, args=(archive,), name="archive", daemon=True).start()
 
     def exchange(self, source: str, batch: dict[str, Any]) -> dict[str, Any]:
         """Take in a replica's batch and return the splits."""
@@ -30,11 +44,21 @@ class BoardActor:
         self._forecasts.keep(batch["forecasts"])
         for owner, cases in batch["worst"].items():
             self._board.keep_worst(owner, cases)
+        if "holds" in batch:
+            self._board.holds(source, *batch["holds"])
         return self._board.exchange(source, batch["number"], batch["tallies"])
 
     def publish(self, owner: str, splits: Sequence[Mapping[str, Any]]) -> None:
         """Replace an owner's splits."""
         self._board.publish(owner, splits)
+
+    def want(self, models: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the versions that replicas are to serve."""
+        self._board.want(models)
+
+    def holders(self, key: str) -> tuple[int, list[str]]:
+        """Return how many replicas followed these versions, and what kept them from it."""
+        return self._board.holders(key)
 
     def counts(self) -> tuple[str, dict[str, dict[str, Tree]]]:
         """Return epoch and tallies."""
@@ -63,17 +87,33 @@ class BoardActor:
         return read(self._log, Experiment.from_json(experiment))
 
 
+def _keep(archive: LogArchive) -> None:
+    """Take in what other machines have shipped, once, then ship what comes, for ever."""
+    restored = False
+    while True:
+        try:
+            if not restored:
+                archive.restore()
+                restored = True
+            archive.ship()
+        except HeliotropeError as error:
+            log.warning("the log of experiments and the storage are apart: %s", error)
+        time.sleep(SHIP_S)
+
+
 def actor_name(application: str) -> str:
     """Return the name under which an application's board is found."""
     return f"board.{application}"
 
 
-def get_or_create(application: str, log_file: str) -> Any:
-    """Return the handle of an application's board, which outlives who asks first; its log is on that machine."""
+def get_or_create(application: str, spec: TrafficSpec) -> Any:
+    """Return the handle of an application's board, which outlives who asks first and works on that machine."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return detached.get_or_create(BoardActor, actor_name(application), log_file, scheduling_strategy=here)
+    return detached.get_or_create(
+        BoardActor, actor_name(application), spec.log_file, spec.storage_url, scheduling_strategy=here
+    )
 
 
 def remove(application: str) -> None:
@@ -90,6 +130,10 @@ class RayBoard:
     def publish(self, owner: str, splits: Sequence[Split]) -> None:
         """Replace an owner's splits."""
         self.call("publish", owner, [split.to_json() for split in splits])
+
+    def want(self, models: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the versions that replicas are to serve."""
+        self.call("want", [dict(model) for model in models])
 
     def counts(self) -> tuple[str, Mapping[str, Mapping[str, Tree]]]:
         """Return epoch and tallies."""

@@ -152,6 +152,11 @@ class Judge:
             guardrail.update(seen)
         self._past = add(self._past, window["old"])
 
+    @property
+    def past(self) -> Tree:
+        """What the old version did so far, under any split."""
+        return self._past
+
     def findings(self) -> list[Finding]:
         """Return the evidence of each guardrail, its strongest finding alone."""
         return [found[0] for guardrail in self._guardrails if (found := guardrail.findings())]

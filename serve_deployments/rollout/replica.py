@@ -25,6 +25,7 @@ from serve_deployments.rollout.split_step import SplitStep
 from serve_deployments.rollout.traffic import Traffic
 from serve_deployments.rollout.traffic_spec import TrafficSpec
 from serve_deployments.service import Service
+from serve_deployments.versions.stock import Stock
 
 EXCHANGE_TIMEOUT_S = 5.0
 
@@ -63,6 +64,10 @@ class ReplicaTraffic:
         self.link = Link(traffic, self._exchange, spec.exchange_s)
         self._board: Any = None
 
+    def follow(self, stock: Stock) -> None:
+        """Let a stock follow the versions that the board names."""
+        self.link.stock = stock
+
     @property
     def routes(self) -> Callable[[Api, Service], None]:
         """Adds the routes."""
@@ -87,5 +92,5 @@ class ReplicaTraffic:
 
     def _handle(self) -> Any:
         if self._board is None:
-            self._board = board_actor.get_or_create(self._application, self._spec.log_file)
+            self._board = board_actor.get_or_create(self._application, self._spec)
         return self._board

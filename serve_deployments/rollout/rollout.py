@@ -17,12 +17,13 @@ from typing import Any, Literal, Self
 
 from cluster.errors import GateRefused
 from serve_deployments.rollout.decision import Advance, Hold, Promote, Rollback
+from serve_deployments.rollout.faults import FaultWatch
 from serve_deployments.rollout.guardrail import Finding
 from serve_deployments.rollout.judge import Judge, JudgeSpec
 from serve_deployments.rollout.policies import build_policy
 from serve_deployments.rollout.policy import Observation, Stage
 from serve_deployments.rollout.split import Split, Unit
-from serve_deployments.rollout.tally import Tree, add, empty_tally, grown
+from serve_deployments.rollout.tally import Tree, add, empty_side, empty_tally, grown
 from serve_deployments.rollout.verification import Verification
 
 State = Literal["waiting", "preparing", "running", "verifying", "promoted", "rolled_back"]
@@ -90,7 +91,7 @@ class Rollout:
     def __init__(self, spec: RolloutSpec, now_s: float) -> None:
         self.spec = spec
         self._policy = build_policy(spec.policy["name"], spec.policy.get("parameters"))
-        self.judge = Judge(spec.judge)
+        self.judge, self.faults = Judge(spec.judge), FaultWatch()
         self.state: State = "waiting" if spec.approval else "preparing"
         self.paused = False
         self.stage = 0
@@ -106,6 +107,7 @@ class Rollout:
         self.findings: list[dict[str, Any]] = []
         self.waiting_for = ""
         self.verification: dict[str, Any] | None = None
+        self.usual: Tree = empty_side()
         self._note(now_s, "created", by=spec.by, why=spec.why)
         if self.state == "preparing":
             self._ask("serve_both")
@@ -171,7 +173,7 @@ class Rollout:
         if self.state in ("running", "verifying"):
             window = self._count(epoch, tallies)
             if self.state == "running":
-                self._decide(tuple(faults), now_s)
+                self._decide(self.faults.update(tuple(faults), now_s), now_s)
             else:
                 self._verify(window, tuple(faults), now_s)
         elif self.state == "preparing" and (told := "; ".join(faults)):
@@ -231,11 +233,13 @@ class Rollout:
         self._ask("serve_new")
 
     def _fall_back(self, now_s: float, *, why: str, by: str = "") -> None:
+        self.usual = self.judge.past
         self._enter("verifying", now_s, "rolling back", by=by, why=why, route=Stage(weight=0.0))
         self._ask("mark_unstable", reason=why)
 
     def _verify(self, window: Tree, faults: tuple[str, ...], now_s: float) -> None:
-        told = Verification(spec=self.spec.judge, since_s=now_s - self.changed_s).judge(self.total, window, faults)
+        look = Verification(spec=self.spec.judge, since_s=now_s - self.changed_s, usual=self.usual)
+        told = look.judge(self.total, window, faults)
         self.verification = {"verified": told.verified, "detail": told.detail}
         if told.over:
             self._enter("rolled_back", now_s, "rolled back", why=told.detail)
@@ -332,12 +336,14 @@ class Rollout:
         kept = (
             "state", "paused", "stage", "stage_since_s", "created_s", "changed_s", "revision", "revisions",
             "epoch", "counted", "total", "history", "curve", "effects", "findings", "waiting_for", "verification",
+            "usual",
         )  # fmt: skip
         state: dict[str, Any] = {"spec": self.spec.to_json(), "weights": self.weights, "judge": None}
+        state["faults"] = self.faults.to_json()
         state |= {name: getattr(self, name) for name in kept}
         # Of what is over, the findings stay; what they were gathered from goes.
         if self.over:
-            return state | {"counted": {}}
+            return state | {"counted": {}, "usual": empty_side()}
         return state | {"judge": self.judge.to_json()}
 
     @classmethod
@@ -346,7 +352,8 @@ class Rollout:
         self = cls(RolloutSpec.from_json(data["spec"]), 0.0)
         if data["judge"] is not None:
             self.judge = Judge.from_json(self.spec.judge, data["judge"])
+        self.faults = FaultWatch.from_json(data["faults"])
         for name, value in data.items():
-            if name not in ("spec", "judge", "weights"):
+            if name not in ("spec", "judge", "weights", "faults"):
                 setattr(self, name, value)
         return self

@@ -23,6 +23,9 @@ Next = Callable[[Call], Awaitable[Answer]]
 VERSION_HEADER, USER_HEADER = "x-model-version", "x-user-id"
 MAX_SHADOWS = 2
 """Copies a replica works on at once; further ones are left out, so that users never wait for them."""
+ROOM = 8
+"""Requests at work in a replica up to which copies are made: beyond it users would wait for them, and so many users
+are evidence enough."""
 KEPT_SERIES = 8
 """Series of a forecast that are kept for a late truth."""
 
@@ -77,6 +80,7 @@ class SplitStep:
     def __init__(self, traffic: Traffic, shelf: Shelf, clock: Clock, *, timeout_s: float) -> None:
         self._traffic, self._shelf, self._clock, self._timeout_s = traffic, shelf, clock, timeout_s
         self._shadows: set[asyncio.Task[None]] = set()
+        self._at_work = 0
 
     async def __call__(self, asked: Call, next: Next) -> Answer:  # noqa: A002 - the steps' word
         """Answer by the chosen version; count it where the choice was the split's."""
@@ -97,7 +101,7 @@ class SplitStep:
         if split.exposed:
             self._expose(split, version, unit, asked)
         outcome = await self._try(call, next_)
-        if split.copied(asked.visit.request_id, version) and len(self._shadows) < MAX_SHADOWS:
+        if self._has_room and split.copied(asked.visit.request_id, version):
             self._copy(call, next_, split, outcome)
         else:
             self._count(split, version, unit, call, outcome)
@@ -105,6 +109,10 @@ class SplitStep:
             raise outcome.error
         assert outcome.answer is not None  # noqa: S101 - either an error or an answer
         return outcome.answer
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._shadows) < MAX_SHADOWS and self._at_work < ROOM
 
     def _for_version(self, asked: Call, version: str) -> Call | None:
         if version == asked.servable.version:
@@ -117,6 +125,7 @@ class SplitStep:
     async def _try(self, call: Call, next_: Next) -> Outcome:
         """Call the version; whatever it raises is part of the outcome."""
         begun_s = time.perf_counter()
+        self._at_work += 1
         try:
             answer = await next_(call)
         except asyncio.CancelledError as error:
@@ -126,6 +135,8 @@ class SplitStep:
             return Outcome(answer=None, error=error, duration_s=duration_s)
         except Exception as error:  # noqa: BLE001 - raised again once it is counted
             return Outcome(answer=None, error=error, duration_s=time.perf_counter() - begun_s)
+        finally:
+            self._at_work -= 1
         return Outcome(answer=answer, error=None, duration_s=time.perf_counter() - begun_s)
 
     def _count(self, split: Split, version: str, unit: str, call: Call, outcome: Outcome) -> None:

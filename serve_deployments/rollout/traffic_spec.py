@@ -19,7 +19,7 @@ class TrafficSpec:
     storage_url
         Where rollouts and experiments are kept.
     log_file
-        Exposures, outcomes and forecasts that truth may come for.
+        Exposures and outcomes on the machine of the board, which ships them to the storage.
     exchange_s
         Seconds between two exchanges of counts and splits: how soon a change is everywhere.
     """
@@ -35,7 +35,7 @@ class TrafficSpec:
         return cls(
             profile=settings.profile,
             storage_url=settings.storage_url,
-            log_file=str(settings.home / "traffic" / "log.sqlite"),
+            log_file=str(settings.home / "traffic" / "exposures.sqlite"),
         )
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 
 from serve_deployments.rollout.guardrail import rate
 from serve_deployments.rollout.judge import JudgeSpec
@@ -12,6 +13,10 @@ MIN_S = 3.0
 """Longer than a change of the split takes to reach every replica (a second), so that stragglers are seen."""
 PATIENCE_S = 60.0
 MIN_REQUESTS = 20
+SLACK = 1.5
+"""How far above its usual p95 the old version may be in the first seconds after a switch."""
+CHANCE = 3.0
+"""Standard errors by which so few requests may fail more often than usual."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +48,13 @@ class Verification:
         What counts as back to normal.
     since_s
         Seconds since the switch.
+    usual
+        What the old version did before it: where it fails or is slow by nature, that is back to normal too.
     """
 
     spec: JudgeSpec
     since_s: float
+    usual: Tree
 
     def judge(self, total: Tree, window: Tree, faults: tuple[str, ...]) -> Verdict:
         """Return whether the old version alone answers again, with accepted errors and latency.
@@ -68,7 +76,10 @@ class Verification:
             f"error rate {errors:.4g}, p95 at most {slow_s * 1000:.3g} ms"
         )
         seen = old["requests"] >= MIN_REQUESTS and self.since_s >= MIN_S
-        fine = seen and not strays and errors <= self.spec.error_ratio and slow_s <= self.spec.p95_s and not faults
+        usual = max(self.spec.error_ratio, rate(self.usual["errors"], self.usual["requests"]))
+        accepted = usual + CHANCE * sqrt(usual * (1.0 - usual) / max(1.0, old["requests"]))
+        accepted_s = max(self.spec.p95_s, SLACK * upper_quantile_s(self.usual["durations"], 0.95))
+        fine = seen and not strays and errors <= accepted and slow_s <= accepted_s and not faults
         if fine:
             return Verdict(over=True, verified=True, detail=f"verified: {detail}")
         over = self.since_s >= PATIENCE_S

@@ -90,6 +90,9 @@ class LocalBoard:
     def publish(self, owner: str, splits: Sequence[Split]) -> None:
         self.board.publish(owner, [split.to_json() for split in splits])
 
+    def want(self, models: Sequence[Mapping[str, Any]]) -> None:
+        self.board.want(models)
+
     def counts(self) -> Any:
         return self.board.counts()
 
@@ -146,6 +149,9 @@ class Ids:
         self._number += 1
         return self._durable.do(command, command_id or str(self._number))
 
+    def state(self) -> Any:
+        return self._durable.state()
+
 
 @pytest.fixture
 def platform(settings: Settings, tmp_path: Path) -> Platform:
@@ -177,9 +183,9 @@ def test_what_is_broken_is_rolled_back_and_marked_unstable(platform: Platform) -
     platform.rollouts.do(Deploy(spec=wish()), "deploy")
     for _ in range(3):
         platform.tick()
-    platform.broken = "application UNHEALTHY: replicas die"
-    platform.tick()
-    platform.broken = ""
+    for fault in ("application UNHEALTHY: replicas die", "", "application UNHEALTHY: replicas die", ""):
+        platform.broken = fault
+        platform.tick()
     for _ in range(25):
         platform.tick()
     found = platform.registry.get("nox", SemanticVersion(1, 1, 0))

@@ -15,7 +15,8 @@ from cluster.state.durable import Durable
 from cluster.storage.files import Storage
 from serve_deployments.rollout.board import MAX_WORST, SplitBoard
 from serve_deployments.rollout.controller import Controller
-from serve_deployments.rollout.judge import JudgeSpec
+from serve_deployments.rollout.faults import LASTING_S
+from serve_deployments.rollout.judge import ALPHA_SHARES, JudgeSpec
 from serve_deployments.rollout.machine import Deploy, Done, Look, Order, RolloutCommand, Rollouts, active, splits
 from serve_deployments.rollout.rollout import RolloutSpec
 from serve_deployments.rollout.split import Split
@@ -48,7 +49,8 @@ class Simulation:
     def __init__(self, folder: Path, *, new_errors: float, fuse: Fuse, faults: tuple[str, ...] = ()) -> None:
         self.clock, self.storage, self.fuse = ManualClock(1000.0), Storage(str(folder)), fuse
         self.board, self.rng = SplitBoard(), np.random.default_rng(3)
-        self.new_errors, self.broken, self.batch = new_errors, faults, 0
+        self.new_errors, self.old_errors, self.accuracy = new_errors, 0.005, 0.0
+        self.broken, self.batch = faults, 0
         self.served: set[str] = {"1"}
         self.production, self.unstable, self.messages = "1", "", list[str]()
         self.refused: dict[str, Exception] = {}
@@ -116,8 +118,10 @@ class Simulation:
                 version = split.pick(request)
                 assert version in self.served
                 new = version == "2"
-                failed = bool(self.rng.random() < (self.new_errors if new else 0.005))
+                failed = bool(self.rng.random() < (self.new_errors if new else self.old_errors))
                 tally.answered("new" if new else "old", duration_s=0.01, failed=failed)
+                if self.accuracy and new:
+                    tally.truth("new", float(self.rng.normal(self.accuracy, 0.01)), enough_ratio=0.85)
             self.board.exchange("replica", self.batch, [(split.owner, str(split.revision), tally.counts)])
             self.batch += 1
 
@@ -222,15 +226,63 @@ def test_without_traffic_a_rollback_ends_and_says_that_it_is_not_verified(tmp_pa
     assert [step["by"] for step in end["history"] if step["what"] == "rolling back"] == ["bob"]
 
 
-def test_a_broken_version_is_rolled_back_without_statistics(tmp_path: Path) -> None:
+def test_a_health_check_that_goes_on_failing_rolls_back_without_statistics(tmp_path: Path) -> None:
     made = started(tmp_path)
     made.controller.tick()
     made.broken = ("version 2 does not answer its health check",)
     made.controller.tick()
+    assert made.state()["r"]["state"] == "running"
+    made.clock.advance(LASTING_S)
+    made.controller.tick()
     assert made.state()["r"]["state"] == "verifying"
     made.broken = ()
     made.run()
-    assert "health check" in made.unstable
+    assert "for 30 s: version 2 does not answer its health check" in made.unstable and made.production == "1"
+
+
+def test_a_crash_loop_rolls_back_and_one_crash_does_not(tmp_path: Path) -> None:
+    made = started(tmp_path)
+    made.controller.tick()
+    for broken in (("replica died",), (), ()):
+        made.broken = broken
+        made.controller.tick()
+        made.revive()
+    assert made.state()["r"]["state"] == "running", "a process may die once: a machine may have been lost"
+    made.broken = ("replica died",)
+    made.controller.tick()
+    assert made.state()["r"]["state"] == "verifying"
+    made.broken = ()
+    made.run()
+    assert made.unstable == "crash loop, 2 times: replica died" and made.served == {"1"}
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "guardrails", "asked", "accused"),
+    [
+        (0.95, ALPHA_SHARES, 0, ""),
+        (0.88, ALPHA_SHARES, 1, ""),
+        (0.70, ALPHA_SHARES, 0, "inaccurate"),
+        (0.70, {"accuracy_floor": 1.0}, 1, "accuracy_floor"),
+    ],
+)
+def test_late_truth_goes_all_the_way(
+    tmp_path: Path, accuracy: float, guardrails: Mapping[str, float], asked: int, accused: str
+) -> None:
+    slow = {"name": "canary", "parameters": {"weights": LADDER, "min_stage_s": 60.0, "min_requests": 250}}
+    made = started(tmp_path, policy=slow, judge=JudgeSpec(shares=dict(guardrails)))
+    made.accuracy = accuracy
+    made.run()
+    assert made.production == ("1" if accused else "2")
+    assert made.unstable.startswith(accused) and bool(made.unstable) == bool(accused)
+    assert made.messages.count("retrain") == made.story().count("training asked for") == asked
+
+
+def test_an_old_version_that_fails_by_nature_is_verified_by_its_own_usual(tmp_path: Path) -> None:
+    made = started(tmp_path, new_errors=0.3)
+    made.old_errors = 0.03
+    made.run()
+    assert made.story()[-2:] == ["rolling back", "rolled back"]
+    assert made.state()["r"]["verification"]["verified"]
 
 
 def test_a_version_that_cannot_be_served_is_rolled_back_before_it_begins(tmp_path: Path) -> None:
