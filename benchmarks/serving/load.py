@@ -203,7 +203,7 @@ class Load:
         body = self._body.replace(SLOT, b"%07d" % ((self._job.serial + self._sent) % 10_000_000), 1)
         connection.send(self._head + body, due_s, self._job.serial + self._sent)
 
-    def answered(self, status: int, due_s: float, serial: int, body: bytes) -> None:
+    def answered(self, status: int, due_s: float, serial: int, body: bytearray) -> None:
         """Note an answer; those due in the first half second are not counted."""
         self._busy -= 1
         if self._job.record:

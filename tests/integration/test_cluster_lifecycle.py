@@ -218,12 +218,11 @@ try:
         assert cluster.dashboard_url and not cluster.dashboard_url.endswith(":" + port), cluster.dashboard_url
         inside = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_TRAIN_COLLECTIVE_TIMEOUT_S")}
         seen = ray.get(ray.remote(lambda: os.environ["RAY_USAGE_STATS_ENABLED"]).remote())
-        (head,) = psutil.Process().children()
-        below = head.children(recursive=True)
+        below = psutil.Process().children(recursive=True)
         raise ValueError("on purpose")
 except ValueError:
     psutil.wait_procs(below, timeout=60)
-    alive = [each.name() for each in [head, *below] if each.is_running() and each.status() != "zombie"]
+    alive = [each.name() for each in below if each.is_running() and each.status() != "zombie"]
 ours = {*DEFAULTS, *LOOPBACK_ONLY}
 print(json.dumps([inside, seen, alive, sorted(n for n in ours if os.environ.get(n) != before.get(n))]))
 """
