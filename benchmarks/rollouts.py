@@ -8,7 +8,8 @@ the two-sample z test). The bets (`HIGHER`) were chosen with other seeds.
 
 From 5 % of the traffic alone nobody can do much better: with both rates known in advance and a single look at 60 s
 the best test of level 5 % finds a share `ceiling_60s` of the bad versions; at 30 s `ceiling_30s`. The default
-policy therefore copies a tenth of the requests to the new version as well, off the users' path.
+policy therefore copies a quarter of the requests to the new version as well, off the users' path. How many, and the
+parts of alpha, were chosen with other seeds too.
 """
 
 from __future__ import annotations

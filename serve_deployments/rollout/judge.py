@@ -30,15 +30,15 @@ from serve_deployments.rollout.tally import Tree, add, empty_side
 
 ALPHA_SHARES: Mapping[str, float] = MappingProxyType(
     {
-        "error_rate": 0.40,
-        "segment_error_rate": 0.16,
-        "refusals": 0.04,
-        "latency_p95": 0.08,
-        "latency_p99": 0.08,
-        "throughput": 0.04,
-        "out_of_range": 0.06,
-        "inaccurate": 0.06,
-        "interval_width": 0.04,
+        "error_rate": 0.50,
+        "segment_error_rate": 0.13,
+        "refusals": 0.03,
+        "latency_p95": 0.07,
+        "latency_p99": 0.07,
+        "throughput": 0.03,
+        "out_of_range": 0.05,
+        "inaccurate": 0.05,
+        "interval_width": 0.03,
         "accuracy_floor": 0.02,
         "disagreement": 0.02,
     }
