@@ -148,7 +148,9 @@ async def patient(server: Contender, until_s: float) -> list[Answered]:
             status = 0
         answers.append(Answered(serial, due_s, time.perf_counter(), status, digest))
 
-    async with AsyncClient(f"http://127.0.0.1:{server.port}") as client, asyncio.TaskGroup() as group:
+    key = server.headers.get("authorization", "").removeprefix("Bearer ") or None
+    url = f"http://127.0.0.1:{server.port}"
+    async with AsyncClient(url, api_key=key) as client, asyncio.TaskGroup() as group:
         begun_s, count = time.perf_counter(), 0
         while time.perf_counter() < until_s:
             count += 1

@@ -27,6 +27,7 @@ SAID = b'"rung"'
 """Where an answer of ours begins to depend on the question alone."""
 GRACE_S, UNCOUNTED_S, CONNECT_S, AGAIN_S = 5.0, 0.5, 0.2, 0.02
 _LENGTH = re.compile(rb"content-length: *([0-9]+)", re.IGNORECASE)
+_DETAIL = re.compile(rb'"detail": *"([^"]*)"')
 _CLOSE = re.compile(rb"\nconnection: *close", re.IGNORECASE)
 
 
@@ -140,6 +141,7 @@ class Load:
         self._idle: deque[Connection] = deque()
         self._sent = self._busy = 0
         self._statuses: Counter[int] = Counter()
+        self._refusals: Counter[str] = Counter()
         self._latencies: list[float] = []
         self._lost = self._refused = 0
         self._begun_s = self._ended_s = 0.0
@@ -206,6 +208,8 @@ class Load:
     def answered(self, status: int, due_s: float, serial: int, body: bytearray) -> None:
         """Note an answer; those due in the first half second are not counted."""
         self._busy -= 1
+        if status != 200:
+            self._refusals[f"{status} {_reason(body)}"] += 1
         if self._job.record:
             digest = zlib.crc32(body[body.find(SAID) :]) if status == 200 else 0
             self._record.append(Answered(serial, due_s, time.perf_counter(), status, digest))
@@ -251,6 +255,7 @@ class Load:
             "rate": self._job.rate,
             "rps": good / seconds,
             "statuses": dict(self._statuses),
+            "refusals": dict(self._refusals),
             "sent": self._sent,
             "lost": self._lost,
             "refused": self._refused,
@@ -260,6 +265,12 @@ class Load:
                 for name, value in (("p50", p50), ("p90", p90), ("p99", p99))
             },
         }
+
+
+def _reason(body: bytes | bytearray) -> str:
+    """Return a problem document's words, or the beginning of what else was said."""
+    found = _DETAIL.search(body)
+    return (found[1] if found else bytes(body[:80])).decode(errors="replace")
 
 
 def main() -> None:
