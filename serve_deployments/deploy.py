@@ -8,14 +8,20 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cluster.errors import PermanentError, TransientError
 from cluster.ports import free_port
 from cluster.settings import Settings
 from serve_deployments.graph import GraphSpec, build_graph
 
+if TYPE_CHECKING:
+    from ray.serve.schema import ApplicationStatusOverview
+
 READY_TIMEOUT_S = 180.0
 POLL_S = 0.1
+TOLD = 800
+"""Characters of what Serve says of a deployment: the end of a traceback, with its error."""
 PROXY_GRACE_S = 5.0
 """Serve's own time-out stands this long behind the service's, whose answer is a problem document."""
 
@@ -133,7 +139,7 @@ def _wait(served: Served, deadline_s: float) -> None:
         status = serve.status().applications[served.application]
         if status.status in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY):
             raise PermanentError(
-                f"application '{served.application}' was not deployed: {status.message}",
+                f"application '{served.application}' was not deployed: {_told(status)}",
                 application=served.application,
             )
         seen = f"application {status.status.value}"
@@ -147,6 +153,12 @@ def _wait(served: Served, deadline_s: float) -> None:
         f"expected 200 from {served.url}/readyz",
         retry_after_s=5.0,
     )
+
+
+def _told(status: ApplicationStatusOverview) -> str:
+    """Return why an application is ill: Serve's sentence, and the end of what each ill deployment says."""
+    ill = {name: each for name, each in status.deployments.items() if each.message}
+    return " ".join([status.message, *(f"{name}: {each.message[-TOLD:].strip()}" for name, each in ill.items())])
 
 
 def ready_fault(url: str, timeout_s: float = 10.0) -> str:
