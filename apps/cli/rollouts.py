@@ -15,6 +15,7 @@ from rich.table import Table
 from apps.cli.output import JsonOption, console, print_json, print_pairs, print_rows
 from apps.cli.platform import EndpointOption, client_of
 from apps.client.client import Client
+from apps.reports.rollout_story import story
 from cluster.errors import ConfigError, PermanentError
 from cluster.registry.version import SemanticVersion
 from cluster.settings import Settings
@@ -129,6 +130,14 @@ def show(
         return
     console.print(screen(told))
     print_pairs((_time(step["at_s"]), _step(step)) for step in told["history"])
+
+
+@app.command("story")
+def tell(rollout: str = IdArgument, endpoint: str | None = EndpointOption) -> None:
+    """Tell a rollout as a text: the rise, the evidence, the breach, the way back, the check."""
+    with client_of(endpoint) as client:
+        for line in story(_get(client, rollout)):
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 @app.command()

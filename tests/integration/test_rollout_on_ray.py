@@ -22,6 +22,7 @@ import pytest
 import ray
 
 from apps.platform import Platform
+from apps.reports.rollout_story import story
 from apps.running import Running
 from cluster.lifecycle import Cluster
 from cluster.registry.registry import APPROVAL, EVALUATION
@@ -168,11 +169,6 @@ def test_a_worse_version_is_rolled_back_and_an_equal_one_is_promoted(
 
 
 def transcript(rollout: dict[str, Any], load: Load) -> None:
-    """Print the story of a rollout."""
-    begun_s = rollout["history"][0]["at_s"]
-    lines = [
-        f"  {step['at_s'] - begun_s:6.1f} s  weight {step['weight']:4.0%}  {step['what']}  {step['why']}"
-        for step in rollout["history"]
-    ]
-    title = f"\n{rollout['model']}: {rollout['new']} over {rollout['old']}"
-    sys.stdout.write("\n".join([title, *lines, f"  answers so far: {dict(load.answers)}\n"]))
+    """Print the story of a rollout, as `heliotrope deployments story` does."""
+    answers = ", ".join(f"{count} from {version} ({status})" for (version, status), count in load.answers.items())
+    sys.stdout.write("\n".join(["", *story(rollout), f"  answers so far: {answers}", ""]))

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from apps.cli.rollouts import _parameter, _reason, _step, screen
 from apps.reports.rollout_plots import draw_rollout
+from apps.reports.rollout_story import RISES, story
 from cluster.errors import ConfigError
 from serve_deployments.rollout.desk import Desk
 from serve_deployments.rollout.judge import JudgeSpec
@@ -71,6 +72,20 @@ def test_steps_and_reasons_are_sentences(told: dict[str, Any]) -> None:
     assert _step(told["history"][0]) == "created by ann, weight 0%"
     assert _step(told["history"][1]) == "started, weight 5%"
     assert _reason(told).startswith("error_rate: new 1, old 0, allowed 0.01; evidence 1 : ")
+
+
+def test_the_story_is_told_from_the_rise_to_the_end(told: dict[str, Any]) -> None:
+    lines = story(told)
+    assert lines[0] == "nox: 1.1.0 over 1.0.0 (canary), rolled back"
+    assert lines[1] == "      0.0 s    0%  created by ann"
+    words = ("started", "of the evidence that error_rate asks for", "rolling back: error_rate", "rolled back: ")
+    order = [next(place for place, line in enumerate(lines) if word in line) for word in words]
+    assert order == sorted(order)
+    assert sum("asks for" in line for line in lines) <= RISES
+    many = told | {"curve": told["curve"][:1] * 100}
+    assert sum("asks for" in line for line in story(many)) == RISES
+    pair = {"request_id": "abc", "difference_ratio": 0.5}
+    assert story(told | {"worst_pairs": [pair]})[-1].endswith("abc differs most: by 50.0% on average")
 
 
 def test_the_evidence_is_drawn(told: dict[str, Any]) -> None:
