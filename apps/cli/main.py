@@ -13,6 +13,7 @@ from apps.cli import (
     audit,
     automl,
     batch,
+    cache,
     certificates,
     comparisons,
     demo,
@@ -61,6 +62,7 @@ app.add_typer(rollouts.app, name="deployments")
 app.add_typer(operations.app, name="operations")
 app.add_typer(anomalies.app, name="anomalies")
 app.add_typer(batch.app, name="batch")
+app.add_typer(cache.app, name="cache")
 app.add_typer(models.app, name="models")
 comparisons.add_to(experiments.app)
 app.add_typer(experiments.app, name="experiments")

@@ -9,13 +9,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
 import pytest
+from typer.testing import CliRunner
 
+from apps.cli.main import app
 from cluster.lifecycle import Cluster
 from cluster.settings import Settings
 from serve_deployments.deploy import Served, serve_graph, stop
@@ -87,9 +90,12 @@ def test_answers_are_kept_by_each_replica_and_thrown_away_by_all(
         told = http.post("/api/cache/forget", params={"reason": "drift"})
         assert told.json() == {"replicas": REPLICAS}
         assert http.post(FORECAST_PATH, json=good_request).headers["x-cache"] == "computed"
+    said = CliRunner().invoke(app, ["cache", "forget", "features", "--endpoint", served.url])
+    assert (said.exit_code, said.output.split()[-1]) == (0, str(REPLICAS)), said.output
     until(lambda: sample(served, "ml_cache_requests_total", 'source="hit"') == seen["hit"], "the hits on /metrics")
     assert sample(served, "ml_cache_hit_ratio") > 0
-    assert sample(served, "ml_cache_invalidations_total", 'reason="drift"') == REPLICAS
+    counted = partial(sample, served, "ml_cache_invalidations_total")
+    until(lambda: counted('reason="drift"') == counted('reason="features"') == REPLICAS, "both reasons on /metrics")
 
 
 def test_every_version_is_active_after_a_warm_up_at_each_batch_size(served: Served) -> None:
