@@ -91,8 +91,10 @@ class JudgeSpec:
                 f"judge: got shares {dict(self.shares)}, expected parts above 0 with a sum of at most 1, "
                 f"of {', '.join(ALPHA_SHARES)}"
             )
-        if not 0.0 < self.alpha < 1.0:
-            raise ConfigError(f"judge: got alpha {self.alpha}, expected a probability in (0, 1), such as 0.05")
+        if not (0.0 < self.alpha < 1.0 and 0.0 < self.difference_ratio < 1.0):
+            raise ConfigError(
+                f"judge: got alpha {self.alpha}, difference_ratio {self.difference_ratio}; expected both in (0, 1)"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields."""

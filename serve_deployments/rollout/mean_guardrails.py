@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from serve_deployments.experiments.betting import BettingMean
 from serve_deployments.experiments.estimates import Estimate
 from serve_deployments.experiments.normal_mixture import log_evidence
 from serve_deployments.rollout.guardrail import Consequence, Finding, Guardrail, Window
@@ -16,8 +15,8 @@ MIN_SEEN = 200
 """Observations a mean needs before its normal approximation is trusted."""
 MIN_WINDOWS = 30
 """Windows that a mean over windows needs for the same."""
-GRID = 41
-"""Candidate means of a difference: steps of 0.025, which hold the usual limits."""
+ABOVE = (0.2, 0.5, 0.9)
+"""Means that are bet on, from what is allowed (0) to all (1): slight, clear and utter disagreement."""
 CERTAIN = 1e3
 """Infinite evidence (numbers without any spread) as a number that JSON knows."""
 Sums = list[float]
@@ -169,7 +168,9 @@ class RetrainGuardrail(AccuracyGuardrail):
 class DisagreementGuardrail(Guardrail):
     """The versions' forecasts of the same request must not differ by more than a share of their size, on average.
 
-    Exact: the mean difference of each window's pairs is one number in [0, 1] to bet on.
+    Exact: who bets on each pair's difference d in [0, 1] that its mean is above m may multiply their wealth by
+    (q / m)^d ((1 - q) / (1 - m))^(1 - d), which is at most what a fair bet pays. So counts and sums are all that is
+    kept, and the evidence is a mixture over means q above m.
 
     Parameters
     ----------
@@ -177,6 +178,10 @@ class DisagreementGuardrail(Guardrail):
         See Guardrail.
     allowed_ratio
         Mean of |new - old| / |old|, each pair's counted as 1 at most.
+
+    References
+    ----------
+    Waudby-Smith, I. and Ramdas, A. (2023). Estimating means of bounded random variables by betting. JRSS B 86.
     """
 
     name = "disagreement"
@@ -184,32 +189,37 @@ class DisagreementGuardrail(Guardrail):
     def __init__(self, alpha: float, *, allowed_ratio: float) -> None:
         super().__init__(alpha)
         self.allowed_ratio = allowed_ratio
-        self._bets = BettingMean(alpha=alpha, grid=GRID)
+        self._seen = [0.0, 0.0]
 
     def update(self, window: Window) -> None:
         """Take in a window."""
         count, total, _ = window.pairs["differences"]
-        if count:
-            self._bets.update(min(1.0, total / count))
+        self._seen = [self._seen[0] + count, self._seen[1] + total]
 
     def findings(self) -> list[Finding]:
         """Return the one finding."""
-        seen = bool(self._bets.count[0])
+        count, total = self._seen
         return [
             Finding(
                 guardrail=self.name,
-                log_evidence=float(self._bets.log_evidence_above(self.allowed_ratio)[0]),
+                log_evidence=self._log_evidence(count, total),
                 log_limit=self.log_limit,
-                new=float(self._bets.mean[0]) if seen else 0.0,
+                new=total / count if count else 0.0,
                 old=0.0,
                 allowed=self.allowed_ratio,
             )
         ]
 
+    def _log_evidence(self, count: float, total: float) -> float:
+        allowed = self.allowed_ratio
+        above = allowed + (1.0 - allowed) * np.array(ABOVE)
+        logs = total * np.log(above / allowed) + (count - total) * np.log((1.0 - above) / (1.0 - allowed))
+        return float(np.logaddexp.reduce(logs) - np.log(len(ABOVE)))
+
     def to_json(self) -> dict[str, Any]:
-        """Return the bets."""
-        return self._bets.to_json()
+        """Return count and sum."""
+        return {"seen": self._seen}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over bets."""
-        self._bets.restore(state)
+        """Take over count and sum."""
+        self._seen = list(state["seen"])

@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from cluster.errors import ConfigError, UnknownNameError
+from cluster.security.identity import ANYBODY
 from cluster.security.roles import Permission
 from serve_deployments import problems
 from serve_deployments.api import Api, json, visit_of
@@ -52,6 +53,11 @@ def _add_deployments(api: Api, service: Service, desk: Callable[[], Desk]) -> No
         """Begin a rollout of a registered version over the one that answers now."""
         asked, visit = await _read(request, service, DeployRequest)
         visit.identity.need_model(asked.model)
+        if asked.approval and visit.identity is ANYBODY:
+            raise ConfigError(
+                "approval: got a caller without a name, expected two people with keys of their own: one asks, the "
+                "other approves; create keys with `heliotrope keys create` and switch authentication on"
+            )
         spec = _rollout_spec(asked, service.shelf.pick(asked.model).version, _actor(visit))
         return json(await _ask(lambda: desk().deploy(spec, forced_because=asked.force)))
 

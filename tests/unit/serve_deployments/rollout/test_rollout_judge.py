@@ -123,6 +123,23 @@ def test_pairs_of_answers_are_evidence_without_any_user_on_the_new_version() -> 
     assert set(breached(judge.findings())) == {"error_rate", "disagreement"}
 
 
+def test_an_utter_disagreement_is_found_within_a_dozen_pairs_and_an_allowed_one_never() -> None:
+    def judged_pairs(difference: Callable[[], float], pairs: int) -> bool:
+        judge = Judge(JudgeSpec())
+        for _ in range(pairs):
+            tally = Tally()
+            tally.compared(new_failed=False, old_failed=False, difference_ratio=difference())
+            judge.update(None, tally.counts)
+            if "disagreement" in breached(judge.findings()):
+                return True
+        return False
+
+    rng = np.random.default_rng(12)
+    assert judged_pairs(lambda: 3.0, 14)
+    assert not any(judged_pairs(lambda: float(rng.random() < 0.5), 300) for _ in range(30))
+    assert not judged_pairs(lambda: 0.45, 1000)
+
+
 def test_late_truth_rolls_back_below_85_and_asks_for_training_below_90() -> None:
     for accuracy, expected in ((0.95, {}), (0.88, {"retrain"}), (0.70, {"retrain", "rollback"})):
         judge, rng, tally = Judge(JudgeSpec()), np.random.default_rng(8), Tally()
@@ -160,7 +177,13 @@ def test_a_judge_survives_json_in_the_middle() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"shares": {"error_rate": 0.9, "latency_p95": 0.2}}, {"shares": {"errors": 1.0}}, {"alpha": 0.0}]
+    "fields",
+    [
+        {"shares": {"error_rate": 0.9, "latency_p95": 0.2}},
+        {"shares": {"errors": 1.0}},
+        {"alpha": 0.0},
+        {"difference_ratio": 1.0},
+    ],
 )
 def test_a_judge_with_too_much_alpha_or_unknown_guardrails_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="judge"):
