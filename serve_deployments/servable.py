@@ -58,9 +58,13 @@ class Servable(ABC):
     def validate(self, question: Any) -> Any:
         """Return the job of a typed question; raise a UserError that names field, got, expected."""
 
-    def identity(self, question: Any) -> bytes | None:  # noqa: ARG002 - of kinds whose answers are not kept
-        """Return a digest of all that the answer follows from; None where no answer may be given twice."""
-        return None
+    def may_be_kept(self, question: Any) -> bool:  # noqa: ARG002 - of kinds whose answers are not kept
+        """Return whether the answer to a question may be given to equal ones."""
+        return False
+
+    def identity(self, job: Any) -> bytes:
+        """Return a digest of all that the answer to a job follows from, where it may be kept."""
+        raise NotImplementedError(f"answers of '{self.kind}' are not kept")
 
     def weight(self, job: Any) -> int:  # noqa: ARG002 - of kinds whose jobs are all one size
         """Return how many rows the job adds to a batch: what a batch's time grows with."""

@@ -85,7 +85,10 @@ class Service:
         self.scrape = scrape or self._own_metrics
         self._pipeline, self._executor, self._clock = pipeline, executor, clock
         self._steps, self._tap = chain(steps, self._compute), Tap(observers, metrics.unwatched)
-        self._admission = Admission(inside=limits.max_concurrent_requests, waiting=limits.max_queued_requests)
+        # Two doors: a question is validated before the cache is asked, and only then computed.
+        self._validating, self._admission = (
+            Admission(inside=limits.max_concurrent_requests, waiting=limits.max_queued_requests) for _ in range(2)
+        )
         self._patience, self._body_patience = Patience(limits.request_timeout_s), Patience(limits.request_timeout_s)
         self._probed: dict[str, tuple[float, str]] = {}
         self._probe_locks: dict[str, asyncio.Lock] = {}
@@ -111,7 +114,10 @@ class Service:
             The request it came with.
         """
         call = Call(
-            question=question, servable=self.shelf.pick(question.model, question.version, kind), visit=visit
+            question=question,
+            servable=self.shelf.pick(question.model, question.version, kind),
+            visit=visit,
+            validate=self._validate,
         )
         try:
             with self._patience.wait():
@@ -129,7 +135,7 @@ class Service:
         """Run the graph: the end of the steps."""
         servable = call.servable
         async with self._admission:
-            job = await self._validate(call)
+            job = await call.job()
             begun_s = time.perf_counter()
             batched = await self._pipeline.run(servable, job)
             explanation = await self._explain(call)
@@ -157,7 +163,8 @@ class Service:
         if call.visit.body_bytes <= HERE_MOST_BYTES:
             return call.servable.validate(call.question)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, call.servable.validate, call.question)
+        async with self._validating:
+            return await loop.run_in_executor(self._executor, call.servable.validate, call.question)
 
     def fields(self, answer: Answer, visit: Visit) -> dict[str, Any]:
         """Return the whole answer as orjson writes it."""

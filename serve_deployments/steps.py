@@ -93,6 +93,10 @@ class Reply:
     headers: Sequence[tuple[bytes, bytes]] = ()
 
 
+async def _validate_here(call: Call) -> Any:
+    return call.servable.validate(call.question)
+
+
 @dataclass(slots=True, kw_only=True)
 class Call:
     """A typed question to a version. Steps that try another version pass `dataclasses.replace(call, servable=...)`.
@@ -105,11 +109,28 @@ class Call:
         Who shall answer.
     visit
         The request it came with.
+    validate
+        Makes the job of the question for the servable; in a thread where that takes long.
     """
 
     question: Any
     servable: Servable
     visit: Visit
+    validate: Callable[[Call], Awaitable[Any]] = _validate_here
+    _job: Any = field(default=None, init=False, repr=False)
+
+    async def job(self) -> Any:
+        """Return the servable's job of the question, made once; raise what `validate` raises."""
+        if self._job is None:
+            self._job = await self.validate(self)
+        return self._job
+
+    @property
+    def subject(self) -> bytes | None:
+        """What is asked, in a digest that equal questions share; None where that is not known."""
+        if self._job is None or not self.servable.may_be_kept(self.question):
+            return None
+        return self.servable.identity(self._job)
 
 
 @dataclass(slots=True, kw_only=True)

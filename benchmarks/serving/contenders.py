@@ -173,7 +173,9 @@ def _asked(made: Contender) -> bool:
 def ours_running(
     model: Path, *, beside: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext, **changes: Any
 ) -> Iterator[Contender]:
-    """Run the served path on a Ray of its own while the block runs.
+    """Run the served path on a Ray of its own while the block runs, as the production profile has it.
+
+    Keys and roles, rate limit, audit log and log lines are on. The one caller stands for many: its limit is higher.
 
     Parameters
     ----------
@@ -187,15 +189,24 @@ def ours_running(
     from dataclasses import replace
 
     from benchmarks.serving.model import NAME, VERSION
+    from cluster.clock import SystemClock
     from cluster.lifecycle import Cluster
+    from cluster.security.key_file import KeyFile
+    from cluster.security.roles import Role
     from cluster.settings import Settings
     from serve_deployments.deploy import serve_graph, stop
     from serve_deployments.graph import GraphSpec, ServedModel
     from serve_deployments.question_routes import FORECAST_PATH
 
     with tempfile.TemporaryDirectory() as home:
+        keys = KeyFile(Path(home) / "keys.json")
+        key = keys.change(lambda book: book.create("load", Role.PREDICTOR, now_s=SystemClock().now_s()))
         settings = Settings.from_environment(
             {
+                "ML_PROFILE": "production",
+                "ML_API_KEYS_FILE": str(keys.path),
+                "ML_RATE_LIMIT_PER_MINUTE": "10000000",
+                "ML_RATE_LIMIT_BURST": "1000000",
                 "ML_HOME": home,
                 "ML_HTTP_PORT": "0",
                 "ML_DASHBOARD_PORT": "0",
@@ -210,6 +221,7 @@ def ours_running(
             served = serve_graph(replace(wanted, **changes), settings)
             try:
                 port = int(served.url.rpartition(":")[2])
-                yield Contender(port=port, path=FORECAST_PATH, body=str(body), headers={})
+                headers = {"authorization": f"Bearer {key.text}"}
+                yield Contender(port=port, path=FORECAST_PATH, body=str(body), headers=headers)
             finally:
                 stop(served)

@@ -1,14 +1,15 @@
-"""What makes two requests the same: one digest over what was asked, numbers packed as they are in memory."""
+"""What makes two requests the same: one digest over what the model sees of them."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
-from itertools import chain
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
+
+from training.core.windows import Windows
 
 DIGEST_BYTES = 32
 """No two inputs will ever share one, not even where somebody tries to make them."""
@@ -29,59 +30,36 @@ class CacheKey(NamedTuple):
     digest: bytes
 
 
-class AskedSeries(Protocol):
-    """What of a series' history an answer follows from; see `schemas.Series`."""
+def windows_digest(windows: Windows, steps: int, levels: Sequence[float]) -> bytes:
+    """Return the digest of a question about series, from what the model sees of it.
 
-    @property
-    def series_id(self) -> str:
-        """Its name, which the answer carries."""
-
-    @property
-    def timestamps(self) -> Sequence[str]:
-        """One a row, as sent."""
-
-    @property
-    def values(self) -> Mapping[str, Sequence[float]]:
-        """Column -> numbers, one a row."""
-
-    @property
-    def future(self) -> Mapping[str, Sequence[float]] | None:
-        """Column -> numbers, one a step."""
-
-
-def series_digest(series: Sequence[AskedSeries], steps: int, levels: Sequence[float]) -> bytes:
-    """Return the digest of a question about series.
-
-    Canonical is: float64 numbers as little-endian bytes, columns in the order of their names, series and rows in
-    the order they were sent, times as they were written. So `1` and `1.0` are the same, and so are other orders of
-    columns and other white space. The order of the series counts, because the answer follows it. Numbers are told
-    apart by their bytes, so that 0.0 and -0.0 differ: that costs a computation, never a wrong answer. Nothing is
-    validated here: an answer is kept under a digest only where the question was valid, so an equal one is as well.
+    Canonical is: the rows the model looks at as little-endian float64 in the order of its columns, and their times.
+    So `1` and `1.0` are the same, and so are other orders of columns, other white space, and older rows that the
+    model does not look at. The order of the series counts, because the answer follows it, and so do their names,
+    which it carries. Numbers are told apart by their bytes, so that 0.0 and -0.0 differ: that costs a computation,
+    never a wrong answer.
 
     Parameters
     ----------
-    series
-        As asked.
+    windows
+        Validated, as a servable's jobs hold them.
     steps, levels
         As asked, defaults filled in.
     """
     hasher = blake2b(digest_size=DIGEST_BYTES)
-    hasher.update(struct.pack(f"<qqq{len(levels)}d", steps, len(series), len(levels), *levels))
-    for each in series:
-        _add_words(hasher, (each.series_id, *each.timestamps))
-        _add_columns(hasher, each.values)
-        _add_columns(hasher, each.future or {})
+    hasher.update(struct.pack(f"<qq{len(levels)}d", steps, len(levels), *levels))
+    _add_windows(hasher, windows)
     return hasher.digest()
 
 
-def _add_columns(hasher: blake2b, columns: Mapping[str, Any]) -> None:
-    names = sorted(columns)
-    _add_words(hasher, names)
-    lengths = [len(columns[name]) for name in names]
-    hasher.update(struct.pack(f"<{len(lengths)}q", *lengths))
-    # One array of all numbers: three times as fast as one a column.
-    numbers = np.fromiter(chain.from_iterable(map(columns.__getitem__, names)), "<f8", sum(lengths))
-    hasher.update(numbers.data)
+def _add_windows(hasher: blake2b, windows: Windows) -> None:
+    ahead = windows.ahead
+    hasher.update(struct.pack("<qqq?", len(windows), windows.length, len(windows.columns), ahead is not None))
+    _add_words(hasher, windows.ids)
+    hasher.update(np.ascontiguousarray(windows.values, "<f8").data)
+    hasher.update(np.ascontiguousarray(windows.timestamps).view("<i8").data)
+    if ahead is not None:
+        _add_windows(hasher, ahead)
 
 
 def _add_words(hasher: blake2b, words: Sequence[str]) -> None:

@@ -50,10 +50,9 @@ class CacheStep:
     async def __call__(self, asked: Call, next: Next) -> Answer:  # noqa: A002 - the chain's word
         """Return the kept answer, or the next step's."""
         begun_s = time.perf_counter()
-        digest = asked.servable.identity(asked.question)
-        if digest is None:
+        if not asked.servable.may_be_kept(asked.question):
             return await next(asked)
-        key = CacheKey(asked.servable.key, digest)
+        key = await _key_of(asked)
         found = await self._cache.answer(key, _Computation(asked, next))
         asked.visit.reply_headers.append((HEADER, found.source.encode()))
         if found.source != "computed":
@@ -142,7 +141,7 @@ class Warmer:
         """Renew what is due; return how many answers."""
         lead_s = min(2 * WARM_PERIOD_S, self._ttl_s / 4)
         due = self._hot.due(self._left_s, ttl_s=self._ttl_s, lead_s=lead_s, limit=MOST_A_PERIOD)
-        return sum([await self._renew(key, self._hot.request(key)) for key in due])
+        return sum([await self._renew(self._hot.request(key)) for key in due])
 
     async def warm_version(self, servable: Servable) -> int:
         """Compute a new version's answers to what its predecessors are asked most; return how many."""
@@ -152,17 +151,17 @@ class Warmer:
         ]
         done = 0
         for call in calls:
-            digest = servable.identity(call.question)
-            if digest is not None:
-                done += await self._renew(CacheKey(servable.key, digest), replace(call, servable=servable))
+            if servable.may_be_kept(call.question):
+                done += await self._renew(replace(call, servable=servable))
         return done
 
-    async def _renew(self, key: CacheKey, call: Call) -> bool:
+    async def _renew(self, call: Call) -> bool:
         try:
+            key = await _key_of(call)
             await self._cache.renew(key, _Computation(call, self._ask))
         except HeliotropeError as error:
-            # Overloaded, or the version's breaker is open: whoever asks for it will be told.
-            logger.info("answer of %s not renewed: %s", key.model, error)
+            # Overloaded, or its breaker is open, or the version looks further back: who asks for it will be told.
+            logger.info("answer of %s not renewed: %s", call.servable.key, error)
             return False
         self._warmed()
         return True
@@ -182,7 +181,11 @@ def without_connection(call: Call) -> Call:
         connection=({}, _nothing, _nothing),
         body_bytes=visit.body_bytes,
     )
-    return Call(question=call.question, servable=call.servable, visit=asked_again)
+    return Call(question=call.question, servable=call.servable, visit=asked_again, validate=call.validate)
+
+
+async def _key_of(call: Call) -> CacheKey:
+    return CacheKey(call.servable.key, call.servable.identity(await call.job()))
 
 
 def request_bytes(call: Call) -> int:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster.errors import DataError, SignatureMismatch
-from serve_deployments.cache.key import series_digest
+from serve_deployments.cache.key import windows_digest
 from serve_deployments.handlers.arrow import BulkQuestion
 from serve_deployments.handlers.bulk import table_of, validate_table
 from serve_deployments.handlers.explain import explain
@@ -20,7 +20,6 @@ from serve_deployments.handlers.quick import QuickReader
 from serve_deployments.handlers.validate import Job, validate
 from serve_deployments.schemas import ForecastRequest
 from serve_deployments.servable import Servable
-from training.core.estimator import DEFAULT_LEVELS
 from training.core.prediction import Prediction
 from training.core.schema import Column, Schema
 from training.core.windows import Floats, Windows, future_times
@@ -92,12 +91,13 @@ class ForecastModel(Servable):
     def _quick(self) -> QuickReader:
         return QuickReader(self.schema, self.ensemble.context)
 
-    def identity(self, question: ForecastRequest | BulkQuestion) -> bytes | None:
-        """Return the digest of all that the question asks, see `cache.key`; neither tables nor reasons are kept."""
-        if isinstance(question, BulkQuestion) or question.explain:
-            return None
-        steps = self.ensemble.horizon if question.horizon is None else question.horizon
-        return series_digest(question.series, steps, question.levels or DEFAULT_LEVELS)
+    def may_be_kept(self, question: ForecastRequest | BulkQuestion) -> bool:
+        """Return whether it asks for forecasts alone: neither tables nor reasons are kept."""
+        return not (isinstance(question, BulkQuestion) or question.explain)
+
+    def identity(self, job: Job) -> bytes:
+        """Return the digest of all that the forecast follows from, see `cache.key`."""
+        return windows_digest(job.context, job.steps, job.levels)
 
     def weight(self, job: Job) -> int:
         """Return how many series it has."""

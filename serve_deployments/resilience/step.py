@@ -74,9 +74,7 @@ class FallbackStep:
         """
         wrong: list[UserError] = []
         try:
-            landed = await climb_down(
-                self._calls(asked, next, wrong), partial(asked.servable.identity, asked.question)
-            )
+            landed = await climb_down(self._calls(asked, next, wrong), lambda: asked.subject)
         except NoRungError as error:
             raise (wrong[0] if wrong else error) from None
         return self._told(asked, landed)

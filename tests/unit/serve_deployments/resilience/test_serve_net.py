@@ -239,13 +239,13 @@ def status(replica: Replica, ask: Asker, version: str) -> tuple[str, str]:
 
 
 def test_a_failing_version_is_degraded_left_alone_and_active_again_when_it_is_well(
-    make: Make, ask: Asker, good_request: dict[str, Any], long_request: dict[str, Any]
+    make: Make, ask: Asker, good_request: dict[str, Any]
 ) -> None:
     replica = make("2.0.0", "1.0.0")
     model = replica.models["2.0.0"]
     assert status(replica, ask, "2.0.0")[0] == "ACTIVE"
     model.mood["is"] = "broken"
-    bodies = [good_request, long_request, {**good_request, "horizon": 3}, {**good_request, "horizon": 2}]
+    bodies = [good_request, *({**good_request, "horizon": steps} for steps in (3, 2, 1))]
     for body in bodies[:3]:
         assert answered(ask(replica, body)).rung == "previous"
     assert status(replica, ask, "2.0.0") == ("DEGRADED", "circuit open: RuntimeError: the weights are gone")
