@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shlex
 import shutil
 import tempfile
@@ -29,6 +30,12 @@ MESSAGE_BYTES = 64 << 20
 """Largest message between replicas; Ray's default of 4 MiB refuses what a large request holds."""
 RETRY_ON = "conn-failure empty-response"
 """A replica that could not be reached, or closed the connection before it said anything."""
+HEADERS_S = 10
+"""Within which a request's headers must be there: who sends them byte by byte is given up."""
+IDLE_CLIENT_S = 90
+"""A client that neither sends nor takes a byte for so long is given up; streams of rows say something each 60 s."""
+_FIRST_PORT, _WINDOW, _WINDOWS = 20_000, 200, 50
+"""Replicas listen on ports of a window, which each platform draws: below those that systems give to connections."""
 _SAFE = "METH_GET or { path_beg /v1/ }"
 _LAUNCHER = """#!/bin/sh
 # Bind to the loopback device what Ray Serve's template binds to every interface. Send a request whose replica died
@@ -39,7 +46,8 @@ for file in "$@"; do
       -e 's/^( *bind )[*]?:/\\1{loopback}:/' \\
       -e 's/mode 666 level admin/mode 600 level admin/' \\
       -e 's#^( *errorfile 50[0-9]) .*#\\1 {unavailable}#' \\
-      -e '/disable-l7-retry/d' \\
+      -e '/disable-l7-retry|timeout http-request/d' \\
+      -e 's#^( *)timeout connect .*#&\\n\\1timeout http-request {headers_s}s#' \\
       -e 's#^frontend http_frontend$#&\\n    http-request disable-l7-retry unless {safe}#' \\
       "$file"
       # For the process that takes its place when it dies; and from the one that has taken it.
@@ -124,6 +132,7 @@ def environment(*, draining_s: float, longest_request_s: float) -> Mapping[str, 
         _LAUNCHER.format(
             loopback=LOOPBACK,
             safe=_SAFE,
+            headers_s=HEADERS_S,
             unavailable=unavailable,
             folder=folder,
             running=stand_in.RUNNING,
@@ -133,6 +142,7 @@ def environment(*, draining_s: float, longest_request_s: float) -> Mapping[str, 
         )
     )
     launcher.chmod(0o700)
+    first_port = _FIRST_PORT + _WINDOW * secrets.randbelow(_WINDOWS)
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         # One loop for the router and our code: batches that take longer than a few milliseconds run in threads.
@@ -150,6 +160,12 @@ def environment(*, draining_s: float, longest_request_s: float) -> Mapping[str, 
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_RETRY_ON": RETRY_ON,
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(IDLE_CLIENT_S),
+        # Where no replica is up yet, requests go there, keys and all: it must not be another platform's.
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(free_port()),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first_port),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first_port + _WINDOW - 1),
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": str(HEALTH_CHECK_S),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(max(1, len(os.sched_getaffinity(0)) // 2)),
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(max(1, round(2 * longest_request_s))),

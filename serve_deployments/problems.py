@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 MAX_FAULTS = 20
 SHOWN = 100
+UNREAD = (408, 413)
+"""Answers to a body that was not read to its end: the connection is closed, or the rest would come in for ever."""
 
 
 class InternalError(PermanentError):
@@ -117,6 +119,8 @@ def reply(error: HeliotropeError, *, instance: str, request_id: str) -> Reply:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
     if error.http_status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if error.http_status in UNREAD:
+        headers.append((b"connection", b"close"))
     body = orjson.dumps(document(error, instance=instance, request_id=request_id))
     return Reply(status=error.http_status, body=body, headers=headers, media_type=MEDIA_TYPE.encode())
 

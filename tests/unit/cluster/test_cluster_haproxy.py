@@ -21,6 +21,7 @@ WRITTEN = """global
 frontend prometheus
     bind :9101
 defaults
+    timeout connect 5s
     errorfile 503 /x/500.http
 frontend http_frontend
     bind 127.0.0.1:8000
@@ -54,6 +55,8 @@ def test_the_launcher_binds_everything_to_loopback_before_the_program_starts(
     assert binds == ["127.0.0.1:9101", "127.0.0.1:8000", "127.0.0.1:8404"]
     assert "mode 600 level admin" in config.read_text()
     assert config.read_text().count("disable-l7-retry unless METH_GET or { path_beg /v1/ }\n") == 1
+    assert config.read_text().count("    timeout connect 5s\n    timeout http-request 10s\n") == 1
+    assert config.read_text().count("timeout http-request") == 1
     (said,) = re.findall(r"errorfile 503 (.*)", config.read_text())
     head, _, body = Path(said).read_bytes().partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1\r\n" in head
