@@ -7,6 +7,8 @@ from typing import Any
 
 from apps.reports.words import cut
 
+LEAST = 0.02
+"""Evidence, of what is asked, that is worth a line."""
 RISES = 8
 """Looks told between the steps; of more, evenly chosen ones and the last."""
 
@@ -19,7 +21,9 @@ def story(rollout: Mapping[str, Any]) -> list[str]:
     ]
     rises = [
         (point["at_s"], 0, _line(point["at_s"] - begun_s, point["weight"], f"  {_rise(point['evidence'])}"))
-        for point in _chosen([point for point in rollout["curve"] if any(point["evidence"].values())])
+        for point in _chosen(
+            [point for point in rollout["curve"] if max(point["evidence"].values(), default=0) > LEAST]
+        )
     ]
     policy, state = rollout["policy"]["name"], rollout["state"].replace("_", " ")
     head = f"{rollout['model']}: {rollout['new']} over {rollout['old']} ({policy}), {state}"

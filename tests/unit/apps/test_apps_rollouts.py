@@ -26,6 +26,7 @@ from serve_deployments.experiments.experiment import Experiment, ExperimentSpec
 from serve_deployments.experiments.exposure_log import Exposure, ExposureLog
 from serve_deployments.experiments.machine import Begin, Experiments, Stop
 from serve_deployments.experiments.reading import read
+from serve_deployments.graph import GraphSpec, ServedModel
 from serve_deployments.rollout.board import SplitBoard
 from serve_deployments.rollout.judge import JudgeSpec
 from serve_deployments.rollout.machine import Deploy, Order, Rollouts
@@ -177,6 +178,30 @@ def test_both_versions_are_served_before_the_first_request_and_one_after_the_las
     assert platform.registry.get("nox").evidence[APPROVAL]["by"] == "bob"
     assert platform.served == ["1.1.0"] and platform.board.splits() == []
     assert [each["event"] for each in platform.told] == ["started", "promoted"]
+
+
+def test_the_board_is_told_again_and_again_what_replicas_are_to_serve(platform: Platform) -> None:
+    platform.tick()
+    assert platform.board.board.exchange("r", -1, [])["models"] is None, "nothing was ever wanted"
+    platform.rollouts.do(Deploy(spec=wish()), "deploy")
+    platform.tick()
+    platform.board.board = SplitBoard()
+    platform.tick()
+    told = platform.board.board.exchange("r", -1, [])["models"]
+    assert [model["version"] for model in told] == ["1.0.0", "1.1.0"] == platform.served
+
+
+def test_versions_are_exchanged_in_place_where_nothing_else_changes(settings: Settings) -> None:
+    def spec(*versions: str, name: str = "nox", **more: Any) -> GraphSpec:
+        models = [ServedModel(name=name, version=version, uri="") for version in versions]
+        return replace(GraphSpec.from_settings(settings, models), **more)
+
+    before = spec("1.0.0")
+    assert before.exchanges_versions(spec("1.0.0", "1.1.0")) and before.exchanges_versions(spec("1.1.0"))
+    others = [spec("1.1.0", name="co"), spec("1.1.0", max_batch_size=8), spec("1.1.0", traffic=None)]
+    assert not any(before.exchanges_versions(other) for other in others)
+    spread = spec("1.0.0", placement="spread")
+    assert not spread.exchanges_versions(spec("1.1.0", placement="spread"))
 
 
 def test_what_is_broken_is_rolled_back_and_marked_unstable(platform: Platform) -> None:
