@@ -48,7 +48,7 @@ class Guard:
 
     def __init__(self, spec: GuardSpec, *, application: str, replica: str, clock: Clock, metrics: Metrics) -> None:
         self._spec, self._application, self._clock, self._metrics = spec, application, clock, metrics
-        self.audit, self._lines = self._audit_log(replica), RequestLines() if spec.log_format == "json" else None
+        self.audit, self.lines = self._audit_log(replica), RequestLines() if spec.log_format == "json" else None
         self._limit = self._rate_limit(spec.quota) if spec.quota else None
         url, ratio = spec.trace_url, spec.trace_ratio
         self._tracing = Tracing.open(url, ratio=ratio, service=application) if url else None
@@ -56,8 +56,8 @@ class Guard:
     @property
     def outside(self) -> list[DoorStep]:
         """Steps before access is checked."""
-        lines = self._lines
-        record = [RecordStep(self._clock, audit=self.audit, lines=lines)] if self.audit or lines else []
+        recorded = self.audit or self.lines
+        record = [RecordStep(self._clock, audit=self.audit, lines=self.lines)] if recorded else []
         return [*record, *([TraceStep(self._tracing)] if self._tracing else [])]
 
     @property
@@ -90,8 +90,8 @@ class Guard:
         finally:
             if self.audit:
                 self.audit.close()
-            if self._lines:
-                self._lines.flush()
+            if self.lines:
+                self.lines.flush()
             if self._tracing:
                 self._tracing.close()
 

@@ -125,6 +125,8 @@ def test_every_line_of_a_request_names_it_and_its_key(
 ) -> None:
     house.post(good_request, **{"X-Request-ID": "good-1"})
     house.post({**good_request, "version": "9.9.9"}, **{"X-Request-ID": "bad-1"})
+    assert house.guard.lines is not None
+    house.guard.lines.flush()
     text = capsys.readouterr().err
     good, bad = [json.loads(line) for line in text.splitlines()]
     told = {"request_id": "good-1", "key": house.key.key_id, "model": "nox", "version": "1.0.0", "status": 200}

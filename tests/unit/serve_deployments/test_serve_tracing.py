@@ -42,9 +42,14 @@ def tracing(exporter: InMemorySpanExporter) -> Tracing:
 
 
 @pytest.fixture
-def caller(service: Service, tracing: Tracing, connect: Callable[[Any], Any]) -> Any:
+def lines() -> RequestLines:
+    return RequestLines()
+
+
+@pytest.fixture
+def caller(service: Service, tracing: Tracing, connect: Callable[[Any], Any], lines: RequestLines) -> Any:
     service._steps = chain([TraceModelStep(tracing)], service._compute)
-    record = RecordStep(SystemClock(), audit=None, lines=RequestLines())
+    record = RecordStep(SystemClock(), audit=None, lines=lines)
     return connect(build_api(service, door=[record, TraceStep(tracing)]))
 
 
@@ -53,7 +58,11 @@ def named(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
 
 
 def test_an_answers_span_is_the_requests_child_and_that_the_callers(
-    caller: Any, exporter: InMemorySpanExporter, good_request: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    caller: Any,
+    exporter: InMemorySpanExporter,
+    good_request: dict[str, Any],
+    lines: RequestLines,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "X-Request-ID": "r1"}
     assert caller.post(FORECAST_PATH, json=good_request, headers=headers).status_code == 200
@@ -69,6 +78,7 @@ def test_an_answers_span_is_the_requests_child_and_that_the_callers(
     assert dict(request.attributes or {}).items() >= told.items()
     facts = {"heliotrope.model": "nox", "heliotrope.version": "1.0.0", "heliotrope.rung": "primary"}
     assert dict(answer.attributes or {}).items() >= facts.items()
+    lines.flush()
     assert f'"trace_id":"{TRACE}"' in capsys.readouterr().err
 
 
