@@ -9,6 +9,8 @@ from apps.reports.words import cut
 
 LEAST = 0.02
 """Evidence, of what is asked, that is worth a line."""
+SAME = 0.001
+"""Difference of two answers that is worth a line."""
 RISES = 8
 """Looks told between the steps; of more, evenly chosen ones and the last."""
 
@@ -54,9 +56,9 @@ def _chosen(points: list[Any]) -> list[Any]:
 
 
 def _pairs(rollout: Mapping[str, Any]) -> list[str]:
-    """Return the pair of answers that differed most, where requests were copied."""
-    if not rollout["worst_pairs"]:
-        return []
-    worst = rollout["worst_pairs"][0]
+    """Return the pair of answers that differed most, where requests were copied and any did."""
+    worst = rollout["worst_pairs"][0] if rollout["worst_pairs"] else {"difference_ratio": 0.0}
     share = worst["difference_ratio"]
+    if share < SAME:
+        return []
     return [f"  of the requests that both answered, {worst['request_id']} differs most: by {share:.1%} on average"]

@@ -86,6 +86,7 @@ def test_the_story_is_told_from_the_rise_to_the_end(told: dict[str, Any]) -> Non
     assert sum("asks for" in line for line in story(many)) == RISES
     pair = {"request_id": "abc", "difference_ratio": 0.5}
     assert story(told | {"worst_pairs": [pair]})[-1].endswith("abc differs most: by 50.0% on average")
+    assert story(told | {"worst_pairs": [pair | {"difference_ratio": 0.0}]}) == lines
 
 
 def test_the_evidence_is_drawn(told: dict[str, Any]) -> None:
