@@ -9,7 +9,7 @@ from cluster.errors import PermanentError, TransientError
 from serve_deployments.graph import GraphSpec
 from serve_deployments.versions.stock import key_of
 
-TIMEOUT_S, POLL_S = 120.0, 0.1
+TIMEOUT_S, POLL_S = 120.0, 0.5
 INGRESS = "Ingress"
 
 

@@ -31,6 +31,8 @@ from serve_deployments.rollout.traffic_spec import TrafficSpec
 log = logging.getLogger(__name__)
 TICK_S = 1.0
 TELL_TIMEOUT_S = 5.0
+HUMBLE = 4
+"""Steps of priority behind the replicas: what the office does can wait for a processor, answers cannot."""
 
 
 class ActorBoard(board_actor.RayBoard):
@@ -59,6 +61,7 @@ class RolloutOffice:
     """
 
     def __init__(self, settings: Settings, application: str, traffic: TrafficSpec) -> None:
+        os.nice(HUMBLE)
         self._settings, self._application = settings, application
         wanted: SharedState[Any] = SharedState(DesiredState, settings.storage_url)
         world = PlatformWorld(

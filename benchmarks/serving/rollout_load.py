@@ -33,7 +33,7 @@ CONNECTIONS = 64
 WARM_S, CLOSED_S, STEADY_S, CHANGE_S = 3.0, 5.0, 10.0, 15.0
 ORDER_AFTER_S = 3.0
 """From the start of a window's load generator to the order: past its start and the part it does not count."""
-DEADLINE_S, POLL_S = 120.0, 0.2
+DEADLINE_S, POLL_S = 120.0, 1.0
 CANARY = {"weights": [0.05, 1.0], "min_stage_s": 3600.0}
 """The default's first stage, kept until somebody decides."""
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0")

@@ -40,6 +40,9 @@ MAX_SHARES = 64
 RATIO_BOUND = 1e4
 """Ratios searched by `interval` lie between its inverse and it; beyond that no decision changes."""
 
+STEPS = 24
+"""Halvings by `interval`: to a millionth of a ratio. It is asked for by whoever looks, in a process that serves."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Alternatives:
@@ -202,7 +205,7 @@ def _edge(refuted: Any, low: float, high: float) -> float:
     """Return where `refuted` ends to hold, from `low` on upwards; `low` where it never did."""
     if not refuted(low):
         return low
-    for _ in range(50):
+    for _ in range(STEPS):
         middle = (low + high) / 2
         low, high = (middle, high) if refuted(middle) else (low, middle)
     return low

@@ -23,7 +23,7 @@ Next = Callable[[Call], Awaitable[Answer]]
 VERSION_HEADER, USER_HEADER = "x-model-version", "x-user-id"
 MAX_SHADOWS = 2
 """Copies a replica works on at once; further ones are left out, so that users never wait for them."""
-ROOM = 8
+ROOM = 4
 """Requests at work in a replica up to which copies are made: beyond it users would wait for them, and so many users
 are evidence enough."""
 KEPT_SERIES = 8
