@@ -61,7 +61,10 @@ def list_keys(as_json: bool = JsonOption) -> None:
     if as_json:
         print_json(rows)
     else:
-        print_rows(rows, title="Keys", empty="No keys yet: heliotrope keys create NAME")
+        short = [
+            {key: _minute(row[key]) if key in ("created", "expires") else row[key] for key in row} for row in rows
+        ]
+        print_rows(short, title="Keys (times in UTC)", empty="No keys yet: heliotrope keys create NAME")
 
 
 @app.command()
@@ -115,6 +118,11 @@ def _row(record: KeyRecord, now_s: float) -> dict[str, Any]:
         "created": iso(record.secrets[0].created_s),
         "expires": iso(record.expires_s),
     }
+
+
+def _minute(time: str | None) -> str:
+    """Return a time as a person reads it."""
+    return time[:16].replace("T", " ") if time else ""
 
 
 def _show(key: ApiKey, path: Path, as_json: bool, what: str) -> None:

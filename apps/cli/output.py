@@ -22,6 +22,8 @@ EXIT_CODES: tuple[tuple[type[HeliotropeError], int], ...] = (
 )
 """Exit codes by what the caller can do; 1 is an unexpected fault, 130 Ctrl-C."""
 
+COPIED = ("id", "name")
+"""Columns whose cells stay on one line, because people copy them into the next command."""
 console = Console(highlight=False)
 JsonOption = typer.Option(False, "--json", help="Print JSON for a script instead of a table.")
 
@@ -49,7 +51,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, title: str, empty: str) -> 
         return
     table = Table(title=title, title_justify="left", header_style="bold")
     for key in rows[0]:
-        table.add_column(key.replace("_", " "), overflow="fold")
+        table.add_column(key.replace("_", " "), overflow="fold", no_wrap=key in COPIED)
     for row in rows:
         table.add_row(*(escape(_cell(value)) for value in row.values()))
     console.print(table)

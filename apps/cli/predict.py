@@ -47,7 +47,7 @@ def predict(
         elif served.kind == ROWS_KIND:
             if horizon is not None:
                 raise UserError(f"'{model}' predicts rows and has no horizon: leave out --horizon")
-            answer = _rows(client, served, source, version)
+            answer = predict_rows(client, served, source, version)
         else:
             raise UserError(
                 f"'{model}' judges anomalies and predicts nothing: send rows to POST /v1/anomalies/detect"
@@ -107,7 +107,8 @@ def _forecast(
     return Shown(raw=answer.raw, table=answer.to_frame(), shown=shown)
 
 
-def _rows(client: Client, served: ServedInfo, source: str, version: str | None) -> Shown:
+def predict_rows(client: Client, served: ServedInfo, source: str, version: str | None) -> Shown:
+    """Return the prediction of each row of a file; raise SchemaError where it lacks the model's columns."""
     from apps.pipelines.automl import load_table
 
     _, frame = load_table(source)
@@ -124,7 +125,9 @@ def _rows(client: Client, served: ServedInfo, source: str, version: str | None) 
     told = predicted.rename(columns={answer.target: f"{answer.target} predicted"})
     kept = frame.reset_index(drop=True)
     table = kept.join(told)
-    shown = [{"row": at, **row} for at, row in enumerate(told.head(SHOWN_ROWS).to_dict(orient="records"))]
+    first = zip(*(told[name].head(SHOWN_ROWS).tolist() for name in told), strict=True)
+    names = [str(name) for name in told]
+    shown = [{"row": at, **dict(zip(names, row, strict=True))} for at, row in enumerate(first)]
     title = f"{answer.target} of {len(rows):,} rows, by {answer.model} {answer.version}"
     if answer.task == "regression":
         title += ", 90% interval"

@@ -179,7 +179,8 @@ def test_a_key_for_other_models_reaches_and_sees_none_but_its_own(
         assert house.ask(*asked, other, sent.get(route)).status_code == 403, route
         assert house.ask(*asked, own, sent.get(route)).status_code in (200, 404, 409, 422), route
     for route in sorted(FILTERED):
-        (seen,), (hidden,) = (house.ask(*route.split(), key).json().values() for key in (own, other))
+        method, path = route.split()
+        (seen,), (hidden,) = (house.ask(method, path, key).json().values() for key in (own, other))
         assert seen and not hidden, route
     for asked in (("GET", "/metrics"), ("POST", "/api/cache/forget?reason=drift")):
         assert {house.ask(*asked, key).status_code for key in (own, other)} == {403}

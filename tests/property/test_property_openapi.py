@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import requests
 import schemathesis
@@ -16,6 +16,9 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.schemas import APIOperation
 from schemathesis.transport.requests import REQUESTS_TRANSPORT
+
+if TYPE_CHECKING:
+    from schemathesis.core.result import Ok
 
 BASE = "http://in-process"
 TOO_LARGE = 413
@@ -48,7 +51,7 @@ def as_it_is(_: Any, value: Any) -> bytes:
     return value if isinstance(value, bytes) else json.dumps(value, default=str).encode()
 
 
-def prepared(case: Case) -> requests.PreparedRequest:
+def prepared(case: Case[Any]) -> requests.PreparedRequest:
     """Return the bytes of a case as they would travel."""
     return requests.Request(**REQUESTS_TRANSPORT.serialize_case(case, base_url=BASE)).prepare()
 
@@ -81,17 +84,17 @@ def steered(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def operations(document: dict[str, Any]) -> Iterator[APIOperation]:
+def operations(document: dict[str, Any]) -> Iterator[APIOperation[Any, Any, Any, Any]]:
     schema = schemathesis.openapi.from_dict(document)
     for found in schema.get_all_operations():
-        yield found.ok()
+        yield cast("Ok[APIOperation[Any, Any, Any, Any]]", found).ok()
 
 
 def test_the_document_is_whole_and_every_answer_is_as_it_says(
     whole: Any, tmp_path: Path, connect: Callable[[Any], Any]
 ) -> None:
     load_all_checks()
-    checks = [check for check in CHECKS.get_all() if check.__name__ in HELD]
+    checks: list[Any] = [check for check in CHECKS.get_all() if check.__name__ in HELD]
     assert len(checks) == len(HELD)
     caller = connect(whole.build(tmp_path))
     document = caller.get("/openapi.json").json()
@@ -102,7 +105,7 @@ def test_the_document_is_whole_and_every_answer_is_as_it_says(
 
         @BOUNDS
         @given(case=st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in modes)))
-        def run(case: Case) -> None:
+        def run(case: Case[Any]) -> None:
             nonlocal tried
             sent = prepared(case)
             answer = caller.request(sent.method, sent.url, content=sent.body, headers=dict(sent.headers))

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-MOST_S = 5.0
+MOST_S = 20.0
 """Of one request on a machine that others load too; usual are milliseconds."""
 MOST_KEPT_BYTES = 4 << 20
 QUESTIONS = ("/v1/emissions/forecast", "/v1/predict", "/v1/anomalies/detect", "/v1/anomalies/explain")
@@ -82,7 +82,8 @@ def test_json_that_means_harm(post: Post, path: str) -> None:
 def test_lines_that_mean_harm(post: Post) -> None:
     for body in HARM.values():
         post("/v1/anomalies/stream?model=meters", body, "application/x-ndjson")
-        post("/v1/anomalies/stream?model=meters", body.replace(b",", b"\n"), "application/x-ndjson")
+        many = body[:20_000].replace(b",", b"\n")
+        post("/v1/anomalies/stream?model=meters", many, "application/x-ndjson")
 
 
 def test_nothing_of_refused_bodies_is_kept(post: Post) -> None:
@@ -144,7 +145,7 @@ def streams(frame: pd.DataFrame) -> list[bytes]:
     }
     tables = [plain, plain.select([]), *(plain.append_column(name, column) for name, column in more.items())]
     tables.append(plain.replace_schema_metadata({"pandas": '{"columns": [', "ARROW:extension:name": "x"}))
-    options = [{}] * len(tables) + [{"compression": "zstd"}, {"compression": "lz4"}]
+    options: list[dict[str, Any]] = [{}] * len(tables) + [{"compression": "zstd"}, {"compression": "lz4"}]
     return [written(table, **kind) for table, kind in zip([*tables, plain, plain], options, strict=True)]
 
 
