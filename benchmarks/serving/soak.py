@@ -117,7 +117,9 @@ def pair(seed: int, baseline_first: bool) -> Pair:  # noqa: ARG001 - the end com
     """Soak once; raise where a request failed."""
     if SECONDS < 2 * SETTLE_S:
         raise ValueError(f"BENCHMARK_SOAK_SECONDS: got {SECONDS:g}, expected {2 * SETTLE_S:g} or more")
-    with ours_running(make(CACHE / "model")) as server:
+    from serve_deployments.graph import Scaling
+
+    with ours_running(make(CACHE / "model"), scaling=Scaling(min_replicas=1, max_replicas=1)) as server:
         told, found = soak(server)
     for each in found:
         print(f"    {each.name}: {each.first_mib} -> {each.last_mib} MiB ({each.ratio:.4f})", flush=True)

@@ -24,7 +24,7 @@ SHARE, TIMES = 0.3, 10
 """The usual load is this share of what a closed loop finds: ten times that is three times what can be done."""
 SPIKE_S, CALM_S, RECOVERED_S = 30.0, 15.0, 10.0
 CONNECTIONS, MANY = 64, 2000
-"""So many that the queue of a replica, 400 at work or waiting, is full, and further requests are refused."""
+"""So many that the queue of the one replica, 400 at work or waiting, is full, and further requests are refused."""
 ALIKE, ALIKE_MS = 2.0, 5.0
 """As before: the median of a second is at most twice that of before, or so few milliseconds that nobody minds."""
 _DEPTH = re.compile(r"got ([0-9]+) in progress or waiting, expected fewer than ([0-9]+)")
@@ -67,7 +67,9 @@ def recovered_s(answers: Sequence[Answered], before_ms: float) -> float:
 
 def pair(seed: int, baseline_first: bool) -> Pair:  # noqa: ARG001 - a spike stands between its before and after
     """Load as usual, ten times that, as usual."""
-    with ours_running(make(CACHE / "model")) as server:
+    from serve_deployments.graph import Scaling
+
+    with ours_running(make(CACHE / "model"), scaling=Scaling(min_replicas=1, max_replicas=1)) as server:
         server.load(rate=0, seconds=2, connections=CONNECTIONS, serial=9_000_000)
         usual = SHARE * server.load(rate=0, seconds=4, connections=CONNECTIONS, serial=8_000_000)["rps"]
         before = server.load(rate=usual, seconds=CALM_S, connections=CONNECTIONS)
