@@ -32,7 +32,7 @@ HELD = (
     NEGATIVE,
 )
 BOUNDS = settings(
-    max_examples=20,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     database=None,
