@@ -1,9 +1,10 @@
 """Promote and roll back under an open loop near capacity: failed requests, and p99 against the steady one's.
 
 One platform as `heliotrope up` runs it: registry, office, one replica behind the proxy, three equal versions. A
-closed loop finds what it can do at most; then an open loop at `SHARE` of that goes on, in windows: a canary begins,
-goes on, is promoted by hand; the next one begins, goes on, is rolled back by hand. The window of a change holds all
-of it: versions that are loaded and let go, the new weights on every replica, the registry, the verification.
+closed loop finds what it can do at most beside a canary (fewer than without: two versions have two passes each). An
+open loop at `SHARE` of that goes on, in windows: the canary goes on, is promoted by hand; the next one begins, goes
+on, is rolled back by hand. The window of a change holds all of it: versions that are loaded and let go, the new
+weights on every replica, the registry, the verification.
 
 Baseline is the median p99 of the windows in which nothing changes, one version or two; ours the p99 of each change.
 """
@@ -169,10 +170,9 @@ def _register(registry: Any, model: Path) -> None:
 def pair(seed: int, baseline_first: bool) -> Pair:  # noqa: ARG001 - steady windows stand before, between and after
     """Promote one canary, and roll the next one back."""
     with platform_running(make(CACHE / "model")) as rolled:
+        rolled.start("first", VERSIONS[1])
         most = rolled.find_rate()
         windows = {
-            "steady, 1.0.0": rolled.steady(),
-            "begin first": rolled.during(lambda: rolled.start("first", VERSIONS[1])),
             "steady, first canary": rolled.steady(),
             "promote": rolled.during(lambda: rolled.order("first", "promote")),
             "steady, 1.1.0": rolled.steady(),
@@ -191,7 +191,7 @@ def pair(seed: int, baseline_first: bool) -> Pair:  # noqa: ARG001 - steady wind
     return Pair(
         seed=seed,
         baseline=steady,
-        ours={name: windows[name]["p99_ms"] for name in ("promote", "rollback", "begin first", "begin second")},
+        ours={name: windows[name]["p99_ms"] for name in ("promote", "rollback", "begin second")},
         notes={"failed": failed, "closed_rps": most, "share": SHARE, "windows": windows},
     )
 
