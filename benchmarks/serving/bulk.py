@@ -66,7 +66,7 @@ def pair(seed: int, baseline_first: bool) -> Pair:
             if kind == "json":
                 found[kind] = _rows_per_s(server, json_body(SERIES_JSON), SERIES_JSON, Path(folder))
             else:
-                path, headers = f"{server.path}?model={NAME}", {"content-type": MEDIA_TYPE}
+                path, headers = f"{server.path}?model={NAME}", {**server.headers, "content-type": MEDIA_TYPE}
                 found[kind] = _rows_per_s(
                     server, arrow_body(SERIES_ARROW), SERIES_ARROW, Path(folder), path=path, headers=headers
                 )
