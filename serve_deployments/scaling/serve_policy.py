@@ -10,9 +10,9 @@ from typing import Any
 from serve_deployments.scaling.forecast import Arrivals, RateForecast, RateSpec
 from serve_deployments.scaling.policy import Load, ScalingPolicy, ScalingSpec
 
-ARRIVED, BUSY_S, ANSWERED, SLOW_S = "arrived", "busy_s", "answered", "slow_s"
-"""What a replica records in `record_autoscaling_stats`: requests that came, seconds of work on those that were
-answered, how many those are, and the 95th percentile of what the last ones took."""
+ARRIVED, INSIDE, BUSY_S, ANSWERED, SLOW_S = "arrived", "inside", "busy_s", "answered", "slow_s"
+"""What a replica records in `record_autoscaling_stats`: requests that came, those inside now, seconds of work on those
+that were answered, how many those are, and the 95th percentile of what the last ones took."""
 PERIOD_S = 1.0
 """The controller asks about ten times a second; the answer of the last second serves until the next."""
 
@@ -55,10 +55,12 @@ class ServeScaling:
         done, worked_s = answered - self._work[0], busy_s - self._work[1]
         self._work = (answered, busy_s)
         slow = [value for value in _named(told, SLOW_S).values() if value > 0]
+        # Serve counts what waits for a replica and what passes its own proxy; the short way it does not see.
+        inside = sum(_named(told, INSIDE).values())
         return Load(
             now_s=now_s,
             replicas=ctx.current_num_replicas,
-            ongoing=ctx.total_num_requests,
+            ongoing=max(ctx.total_num_requests, inside),
             arrived=arrived,
             service_s=worked_s / done if done > 0 else math.nan,
             latency_s=max(slow, default=math.nan),

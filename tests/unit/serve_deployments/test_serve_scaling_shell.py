@@ -68,7 +68,23 @@ def test_a_request_that_fails_came_and_was_not_answered() -> None:
     work = WorkStep(ManualClock())
     with pytest.raises(RuntimeError):
         asyncio.run(work(None, fail))  # type: ignore[arg-type]  # as above
-    assert (work.stats()["arrived"], work.stats()["answered"]) == (1, 0)
+    stats = work.stats()
+    assert (stats["arrived"], stats["inside"], stats["answered"]) == (1, 0, 0)
+
+
+def test_what_is_inside_is_told_while_it_is() -> None:
+    work = WorkStep(ManualClock())
+
+    async def look(_: Any) -> Any:
+        return work.stats()["inside"]
+
+    assert asyncio.run(work(None, look)) == 1  # type: ignore[arg-type]  # as above
+
+
+def test_requests_that_serve_does_not_see_count_as_the_replicas_tell_them() -> None:
+    told = {"inside": 7.0}
+    assert ServeScaling(SCALING).load(context(10.0, 0.0, told, told), 10.0).ongoing == 14.0
+    assert ServeScaling(SCALING).load(context(10.0, 20.0, told, told), 10.0).ongoing == 20.0
 
 
 def test_the_context_becomes_a_load_with_work_since_the_last_look() -> None:
