@@ -11,8 +11,8 @@ from serve_deployments.scaling.forecast import Arrivals, RateForecast, RateSpec
 from serve_deployments.scaling.policy import Load, ScalingPolicy, ScalingSpec
 
 ARRIVED, INSIDE, BUSY_S, ANSWERED, SLOW_S = "arrived", "inside", "busy_s", "answered", "slow_s"
-"""What a replica records in `record_autoscaling_stats`: requests that came, those inside now, seconds of work on those
-that were answered, how many those are, and the 95th percentile of what the last ones took."""
+"""What a replica records in `record_autoscaling_stats`: requests that came, those inside now, seconds of work on
+those that were answered, how many those are, and the 95th percentile of what the last ones took."""
 PERIOD_S = 1.0
 """The controller asks about ten times a second; the answer of the last second serves until the next."""
 
