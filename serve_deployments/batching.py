@@ -18,6 +18,9 @@ B = TypeVar("B")
 TURNS = 3
 """Turns of the event loop before a batch is looked at: what has reached the socket by then is read (first turn),
 parsed (second) and submitted (third). A turn without events takes microseconds."""
+TURNS_BETWEEN = 16
+"""Turns after a batch, before the next: the loop takes one new connection a turn, so that with 3 a crowd of callers
+came in no faster than batches went out, one by one, and none of them could even be refused."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,7 @@ class Batcher(Generic[A, B]):
 
     def _finish(self, batch: list[_Waiting[A]], begun_s: float, done: Future[Any] | asyncio.Future[Any]) -> None:
         self._working, self._busy = False, True
-        self._look_in(TURNS)
+        self._look_in(TURNS_BETWEEN)
         error = done.exception()
         answers: Sequence[Any] = [error] * len(batch) if error is not None else done.result()
         if error is None:

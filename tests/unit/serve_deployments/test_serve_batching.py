@@ -12,7 +12,7 @@ import pytest
 from cluster.errors import DataError, TransientError
 from serve_deployments.admission import Admission, OverloadedError
 from serve_deployments.batch_policy import BatchPolicy
-from serve_deployments.batching import TURNS, Batched, Batcher
+from serve_deployments.batching import TURNS_BETWEEN, Batched, Batcher
 
 
 class Doubler:
@@ -44,7 +44,7 @@ async def busy(batcher: Batcher[int, int], run: Doubler) -> asyncio.Task[Batched
 
 
 async def turn() -> None:
-    for _ in range(TURNS + 2):
+    for _ in range(TURNS_BETWEEN + 2):
         await asyncio.sleep(0)
 
 
