@@ -24,7 +24,7 @@ SHARE, TIMES = 0.3, 10
 """The usual load is this share of what a closed loop finds: ten times that is three times what can be done."""
 SPIKE_S, CALM_S, RECOVERED_S = 30.0, 15.0, 10.0
 CONNECTIONS, MANY = 64, 2000
-"""So many that the queue of the one replica, 400 at work or waiting, is full, and further requests are refused."""
+"""Six times the places of the one replica: the others wait at HAProxy, and are refused there after five seconds."""
 ALIKE, ALIKE_MS = 2.0, 5.0
 """As before: the median of a second is at most twice that of before, or so few milliseconds that nobody minds."""
 _DEPTH = re.compile(r"got ([0-9]+) in progress or waiting, expected fewer than ([0-9]+)")
