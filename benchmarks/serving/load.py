@@ -26,6 +26,8 @@ SLOT = b"@@@@@@@"
 SAID = b'"rung"'
 """Where an answer of ours begins to depend on the question alone."""
 GRACE_S, UNCOUNTED_S, CONNECT_S, AGAIN_S = 5.0, 0.5, 0.2, 0.02
+LATE_S = 1.0
+"""So long after the end what was due before it is still sent; what is left then counts as never answered."""
 _LENGTH = re.compile(rb"content-length: *([0-9]+)", re.IGNORECASE)
 _DETAIL = re.compile(rb'"detail": *"([^"]*)"')
 _CLOSE = re.compile(rb"\nconnection: *close", re.IGNORECASE)
@@ -190,11 +192,12 @@ class Load:
 
     def free(self, connection: Connection) -> None:
         """Give a connection its next request where one is due."""
-        now_s = min(time.perf_counter(), self._ended_s)
+        late_s = time.perf_counter() - self._ended_s
+        now_s = self._ended_s + min(late_s, 0.0)
         if not self._job.rate:
-            if now_s < self._ended_s:
+            if late_s < 0:
                 self._send(connection, now_s)
-        elif self._sent < int((now_s - self._begun_s) * self._job.rate):
+        elif late_s < LATE_S and self._sent < int((now_s - self._begun_s) * self._job.rate):
             self._send(connection, self._begun_s + self._sent / self._job.rate)
         else:
             self._idle.append(connection)
