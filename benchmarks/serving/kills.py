@@ -190,7 +190,7 @@ def judged(
             right.get(each.serial, each.digest) != each.digest for each in [*good, *asked] if each.status == 200
         ),
         recovered_s=round(max(failed_s, default=killed_s) - killed_s, 2),
-        failures=Counter(each.status for each in told if each.status != 200),
+        failures=dict(Counter(each.status for each in told if each.status != 200)),
     )
 
 
