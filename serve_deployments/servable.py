@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from cluster.errors import UserError
+from cluster.errors import PermanentError, UserError
 
 
 class Servable(ABC):
@@ -113,6 +113,47 @@ class Servable(ABC):
     @abstractmethod
     def info(self, *, default: bool) -> dict[str, Any]:
         """Return what GET /api/models tells."""
+
+    def asleep(self) -> Servable | None:
+        """Return what stands for the version while its weights are not in memory, see `Asleep`.
+
+        None of kinds that need them for validation: those never leave memory.
+        """
+        return None
+
+
+class AsleepError(PermanentError):
+    """A node of a version was asked while its weights are not in memory: a fault of ours."""
+
+
+class Asleep(Servable):
+    """The nodes of a version that sleeps: none works. Its kind validates and tells, see `Servable.asleep`.
+
+    It holds nothing of the version in memory, so that whoever keeps it keeps no weights.
+    """
+
+    def prepare(self, jobs: Sequence[Any]) -> Any:  # noqa: ARG002
+        """Raise AsleepError."""
+        raise self._error()
+
+    def join(self, features: Sequence[Any]) -> Any:  # noqa: ARG002
+        """Raise AsleepError."""
+        raise self._error()
+
+    def member(self, index: int, features: Any) -> np.ndarray[Any, Any]:  # noqa: ARG002
+        """Raise AsleepError."""
+        raise self._error()
+
+    def combine(self, outputs: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:  # noqa: ARG002
+        """Raise AsleepError."""
+        raise self._error()
+
+    def describe(self, jobs: Sequence[Any], combined: np.ndarray[Any, Any]) -> Sequence[Any]:  # noqa: ARG002
+        """Raise AsleepError."""
+        raise self._error()
+
+    def _error(self) -> AsleepError:
+        return AsleepError(f"{self.key} sleeps: got a question to a node, expected a lease of the model cache")
 
 
 def compute(servable: Servable, jobs: Sequence[Any]) -> Sequence[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +13,15 @@ import pyarrow as pa
 from cluster.errors import DataError, HeliotropeError, InsufficientHistoryError
 from serve_deployments.handlers.arrow import BulkQuestion
 from serve_deployments.handlers.faults import shape_error
+from serve_deployments.handlers.outline import Outline
 from serve_deployments.handlers.validate import Job, following, levels_of, steps_of
 from training.core.prediction import Prediction
 from training.core.schema import Schema
 from training.core.validation import ID, TIME, check, check_values
 from training.core.windows import Windows
 
-if TYPE_CHECKING:
-    from training.models.ensemble import Ensemble
 
-
-def validate_table(question: BulkQuestion, schema: Schema, model: Ensemble) -> Job:
+def validate_table(question: BulkQuestion, schema: Schema, model: Outline) -> Job:
     """Return the job of a table: the last rows of each series, checked as everywhere else.
 
     For a model that knows columns ahead, the last rows of each series, as many as its whole horizon, are those that
@@ -73,7 +71,7 @@ def _after_history(frame: pd.DataFrame, schema: Schema, horizon: int) -> npt.NDA
     return last
 
 
-def _ahead(after: pd.DataFrame, context: Windows, schema: Schema, model: Ensemble) -> Windows:
+def _ahead(after: pd.DataFrame, context: Windows, schema: Schema, model: Outline) -> Windows:
     """Return what is known of the rows after each history; raise the DataError of the first wrong one."""
     wanted = {
         ID: np.repeat(np.array(context.series, dtype=object), model.horizon),

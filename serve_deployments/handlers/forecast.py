@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from cluster.errors import DataError, SignatureMismatch
-from serve_deployments.cache.key import windows_digest
 from serve_deployments.handlers.arrow import BulkQuestion
-from serve_deployments.handlers.bulk import table_of, validate_table
 from serve_deployments.handlers.explain import explain
-from serve_deployments.handlers.quick import QuickReader
-from serve_deployments.handlers.validate import Job, validate
+from serve_deployments.handlers.forecast_face import ForecastFace, SleepingForecast
+from serve_deployments.handlers.outline import Outline
+from serve_deployments.handlers.validate import Job
+from serve_deployments.resilience.quality import QualityPolicy
 from serve_deployments.schemas import ForecastRequest
-from serve_deployments.servable import Servable
 from training.core.prediction import Prediction
-from training.core.schema import Column, Schema
-from training.core.windows import Floats, Windows, future_times
+from training.core.schema import Schema
+from training.core.windows import Floats, Windows
 from training.models.ensemble import Ensemble
 
 Flags = npt.NDArray[np.bool_]
-PROBE_ORIGIN = "2019-12-31T00:00:00"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForecastModel(Servable):
+class ForecastModel(ForecastFace):
     """A version of a forecaster in memory.
 
     Parameters
@@ -45,13 +42,8 @@ class ForecastModel(Servable):
         As measured before registration; `accuracy` is 1 - WAPE.
     """
 
-    kind: ClassVar[str] = "forecast"
-    result_type: ClassVar[type | None] = Prediction
-    name: str
-    version: str
     ensemble: Ensemble
-    schema: Schema
-    metrics: Mapping[str, float]
+    outline: Outline = field(init=False, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -76,36 +68,13 @@ class ForecastModel(Servable):
             )
         return cls(name=name, version=version, ensemble=component, schema=schema, metrics=dict(metrics))
 
-    @property
-    def members(self) -> tuple[str, ...]:
-        """The ensemble's."""
-        return tuple(member.name for member in self.ensemble.members)
-
-    def validate(self, question: ForecastRequest | BulkQuestion) -> Job:
-        """Return the job; see `handlers.validate` and `handlers.bulk`."""
-        if isinstance(question, BulkQuestion):
-            return validate_table(question, self.schema, self.ensemble)
-        return validate(question, self.schema, self.ensemble, self._quick)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outline", Outline.of(self.ensemble))
 
     @cached_property
-    def _quick(self) -> QuickReader:
-        return QuickReader(self.schema, self.ensemble.context)
-
-    def may_be_kept(self, question: ForecastRequest | BulkQuestion) -> bool:
-        """Return whether it asks for forecasts alone: neither tables nor reasons are kept."""
-        return not (isinstance(question, BulkQuestion) or question.explain)
-
-    def identity(self, job: Job) -> bytes:
-        """Return the digest of all that the forecast follows from, see `cache.key`."""
-        return windows_digest(job.context, job.steps, job.levels)
-
-    def weight(self, job: Job) -> int:
-        """Return how many series it has."""
-        return len(job.context)
-
-    def alike(self, job: Job) -> Hashable:
-        """Return its quantile levels: one pass describes a batch at the same levels."""
-        return job.levels
+    def quality(self) -> QualityPolicy:
+        """What its forecasts must keep to."""
+        return QualityPolicy.of(self.ensemble.intervals, self.schema, self.ensemble.targets)
 
     def prepare(self, jobs: Sequence[Job]) -> Windows:
         """Return the features of the jobs' contexts, compact."""
@@ -140,61 +109,17 @@ class ForecastModel(Servable):
             start = here.stop
         return found
 
-    def plain(self, result: Prediction) -> dict[str, Any]:
-        """Return the fields of a ForecastResponse that the forecast fills."""
-        times = np.datetime_as_string(result.timestamps, unit="s").tolist()
-        return {
-            "interval_level": round(result.levels[-1] - result.levels[0], 12),
-            "forecasts": [
-                {
-                    "series_id": series,
-                    "target": target,
-                    "unit": self.schema.column(target).unit,
-                    "steps": _steps(result, times[n], n, t),
-                }
-                for n, series in enumerate(result.ids)
-                for t, target in enumerate(result.targets)
-            ],
-        }
-
     def explanation(self, question: ForecastRequest | BulkQuestion) -> Callable[[], list[dict[str, Any]]] | None:
         """Return what computes the key factors, where the question asks for them."""
         if isinstance(question, BulkQuestion) or not question.explain:
             return None
         return partial(explain, question, self.schema, self.ensemble)
 
-    def table(self, result: Prediction) -> pa.Table:
-        """Return the forecasts as a table."""
-        return table_of(result)
-
-    def probe(self) -> Job:
-        """Return a job in the middle of the schema's ranges."""
-        model = self.ensemble
-        context = _middling(self.schema, self.schema.names, model.context, np.datetime64(PROBE_ORIGIN, "ns"))
-        if model.known:
-            ahead = _middling(self.schema, model.known, model.horizon, context.last_times[0])
-            context = replace(context, ahead=ahead)
-        return Job(context=context, steps=1, levels=(0.05, 0.95))
-
-    def info(self, *, default: bool) -> dict[str, Any]:
-        """Return what GET /api/models tells."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "kind": self.kind,
-            "default": default,
-            "targets": list(self.ensemble.targets),
-            "horizon": self.ensemble.horizon,
-            "context": self.ensemble.context,
-            "frequency": self.schema.frequency,
-            "columns": [
-                {"name": c.name, "unit": c.unit, "kind": c.kind, "low": c.low, "high": c.high}
-                for c in self.schema.columns
-            ],
-            "known": list(self.ensemble.known),
-            "members": list(self.members),
-            "metrics": {name: value for name, value in self.metrics.items() if np.isfinite(value)},
-        }
+    def asleep(self) -> SleepingForecast:
+        """Return what stands for it while the ensemble is not in memory."""
+        return SleepingForecast(
+            name=self.name, version=self.version, schema=self.schema, metrics=self.metrics, outline=self.outline
+        )
 
 
 def compact(windows: Windows) -> Windows:
@@ -268,47 +193,3 @@ def _part(whole: Prediction, rows: slice, steps: int) -> Prediction:
         confidence=whole.confidence[rows, :steps],
         model=whole.model,
     )
-
-
-def _steps(prediction: Prediction, times: list[str], n: int, t: int) -> list[dict[str, Any]]:
-    names = [repr(level) for level in prediction.levels]
-    rows = zip(
-        times,
-        prediction.point[n, :, t].tolist(),
-        prediction.confidence[n, :, t].tolist(),
-        prediction.values[n, :, t].tolist(),
-        strict=True,
-    )
-    return [
-        {
-            "timestamp": time,
-            "prediction": point,
-            "lower": values[0],
-            "upper": values[-1],
-            "confidence": confidence,
-            "quantiles": dict(zip(names, values, strict=True)),
-        }
-        for time, point, confidence, values in rows
-    ]
-
-
-def _middling(schema: Schema, names: tuple[str, ...], rows: int, after: np.datetime64) -> Windows:
-    """Return one window of the middles of some columns' ranges."""
-    row = np.array([_middle(schema.column(name)) for name in names])
-    return Windows(
-        rows=np.tile(row, (rows, 1)),
-        times=future_times(np.array([after]), rows, schema.frequency)[0],
-        segments=np.array([0, rows], dtype=np.int64),
-        starts=np.zeros(1, dtype=np.int64),
-        length=rows,
-        columns=names,
-        series=("probe",),
-        frequency=schema.frequency,
-    )
-
-
-def _middle(column: Column) -> float:
-    low = column.low if column.low is not None else (column.high or 0.0) - 2.0
-    high = column.high if column.high is not None else low + 2.0
-    middle = (low + high) / 2
-    return float(np.floor(middle)) if column.kind == "int" else middle

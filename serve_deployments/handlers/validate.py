@@ -11,6 +11,7 @@ import pandas as pd
 from cluster.errors import ConfigError, DataError, HeliotropeError, InsufficientHistoryError, UserError
 from serve_deployments.handlers.faults import check_ids, shape_error
 from serve_deployments.handlers.instants import instants
+from serve_deployments.handlers.outline import Outline
 from serve_deployments.handlers.quick import QuickReader
 from serve_deployments.schemas import ForecastRequest, Series
 from training.core.estimator import DEFAULT_LEVELS
@@ -18,7 +19,6 @@ from training.core.prediction import check_horizon, check_levels
 from training.core.schema import Schema
 from training.core.validation import ID, TIME, check, check_values
 from training.core.windows import Floats, Windows
-from training.models.ensemble import Ensemble
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Job:
     levels: tuple[float, ...]
 
 
-def validate(request: ForecastRequest, schema: Schema, model: Ensemble, quick: QuickReader) -> Job:
+def validate(request: ForecastRequest, schema: Schema, model: Outline, quick: QuickReader) -> Job:
     """Return the job, or raise the error that names field, got and expected.
 
     Parameters
@@ -73,7 +73,7 @@ def validate(request: ForecastRequest, schema: Schema, model: Ensemble, quick: Q
     return Job(context=context, steps=steps, levels=levels)
 
 
-def read_by_table(request: ForecastRequest, schema: Schema, model: Ensemble) -> Windows:
+def read_by_table(request: ForecastRequest, schema: Schema, model: Outline) -> Windows:
     """Return the windows of any right request, by way of a table; each fault raises with its place."""
     check_ids([each.series_id for each in request.series])
     for at, series in enumerate(request.series):
@@ -131,7 +131,7 @@ def _check_shape(at: int, series: Series, schema: Schema) -> None:
             )
 
 
-def _check_future(at: int, series: Series, model: Ensemble) -> None:
+def _check_future(at: int, series: Series, model: Outline) -> None:
     place, given = f"body.series[{at}].future", series.future or {}
     known, horizon = model.known, model.horizon
     for name in known:
@@ -150,7 +150,7 @@ def _check_future(at: int, series: Series, model: Ensemble) -> None:
             )
 
 
-def _ahead(series: Sequence[Series], context: Windows, schema: Schema, model: Ensemble) -> Windows:
+def _ahead(series: Sequence[Series], context: Windows, schema: Schema, model: Outline) -> Windows:
     """Return what is known of the rows that follow each context; raise DataError at an impossible value."""
     horizon, known = model.horizon, model.known
     times = context.future_times(horizon).reshape(-1)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from serve_deployments.handlers.forecast import ForecastModel
+from serve_deployments.handlers.forecast_face import ForecastFace
 from serve_deployments.handlers.shelf import Shelf
-from serve_deployments.resilience.quality import QualityError, QualityPolicy
+from serve_deployments.resilience.quality import QualityError
 from serve_deployments.resilience.rule_based import rule_based, stated_default
 from serve_deployments.servable import Servable
 from serve_deployments.steps import Answer, Call
@@ -27,7 +28,7 @@ def previous(shelf: Shelf, servable: Servable) -> Servable | None:
 
 def has_rule(servable: Servable) -> bool:
     """Return whether a question to this version can be answered without any."""
-    return isinstance(servable, ForecastModel)
+    return isinstance(servable, ForecastFace)
 
 
 def by_rule(call: Call) -> Answer:
@@ -50,27 +51,15 @@ def by_default(call: Call, defaults: Mapping[str, float]) -> Answer:
     return Answer(servable=servable, result=stated)
 
 
-def _forecaster(call: Call) -> ForecastModel:
-    if not isinstance(call.servable, ForecastModel):
+def _forecaster(call: Call) -> ForecastFace:
+    if not isinstance(call.servable, ForecastFace):
         raise TypeError(f"no rule for questions of kind '{call.servable.kind}'")
     return call.servable
 
 
-class Judge:
-    """Looks at the answers of versions, each by its own calibration."""
-
-    def __init__(self) -> None:
-        self._policies: dict[str, QualityPolicy] = {}
-
-    def check(self, answer: Answer) -> Answer:
-        """Return the answer; raise QualityError where it cannot be true."""
-        servable = answer.servable
-        if isinstance(servable, ForecastModel) and (fault := self._policy(servable).fault(answer.result)):
-            raise QualityError(fault)
-        return answer
-
-    def _policy(self, servable: ForecastModel) -> QualityPolicy:
-        if servable.key not in self._policies:
-            model = servable.ensemble
-            self._policies[servable.key] = QualityPolicy.of(model.intervals, servable.schema, model.targets)
-        return self._policies[servable.key]
+def judged(answer: Answer) -> Answer:
+    """Return the answer; raise QualityError where by its version's own calibration it cannot be true."""
+    servable = answer.servable
+    if isinstance(servable, ForecastModel) and (fault := servable.quality.fault(answer.result)):
+        raise QualityError(fault)
+    return answer

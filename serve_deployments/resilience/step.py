@@ -15,7 +15,7 @@ from serve_deployments.patience import Patience
 from serve_deployments.resilience.breaker import Circuit, CircuitBreaker
 from serve_deployments.resilience.ladder import Landed, NoRungError, Rung, RungCall, climb_down
 from serve_deployments.resilience.quality import QualityError
-from serve_deployments.resilience.rungs import Judge, by_default, by_rule, has_rule, previous
+from serve_deployments.resilience.rungs import by_default, by_rule, has_rule, judged, previous
 from serve_deployments.resilience.spec import FallbackSpec
 from serve_deployments.servable import Servable
 from serve_deployments.steps import Answer, Call
@@ -46,7 +46,7 @@ class FallbackStep:
         self, spec: FallbackSpec, shelf: Shelf, clock: Clock, metrics: ResilienceMetrics, heard: Heard
     ) -> None:
         self._spec, self._shelf, self._clock, self._metrics, self._heard = spec, shelf, clock, metrics, heard
-        self._judge, self._patience = Judge(), Patience(spec.patience_s)
+        self._patience = Patience(spec.patience_s)
         self._breakers: dict[str, CircuitBreaker] = {}
 
     def breaker(self, servable: Servable) -> CircuitBreaker:
@@ -94,7 +94,7 @@ class FallbackStep:
     def _model(self, rung: Rung, call: Call, next: Next, wrong: list[UserError]) -> RungCall[Answer]:  # noqa: A002
         async def ask() -> Answer:
             try:
-                return self._judge.check(await next(call))
+                return judged(await next(call))
             except NotFiniteError as error:
                 wrong.append(error)
                 raise QualityError(error.message) from error

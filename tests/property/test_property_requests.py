@@ -186,7 +186,7 @@ def test_the_quick_way_reads_what_the_table_reads(service: Service, good_request
         if windows is None:
             return
         read += 1
-        table = read_by_table(request, model.schema, model.ensemble)
+        table = read_by_table(request, model.schema, model.outline)
         assert (windows.series, windows.length, windows.columns) == (table.series, table.length, table.columns)
         for name in ("rows", "times", "segments", "starts"):
             np.testing.assert_array_equal(getattr(windows, name), getattr(table, name))
