@@ -89,7 +89,7 @@ class Service:
         self._validating, self._admission = (
             Admission(inside=limits.max_concurrent_requests, waiting=limits.max_queued_requests) for _ in range(2)
         )
-        self._patience, self._body_patience = Patience(limits.request_timeout_s), Patience(limits.request_timeout_s)
+        self._patience = Patience(limits.request_timeout_s)
         self._probed: dict[str, tuple[float, str]] = {}
         self._probe_locks: dict[str, asyncio.Lock] = {}
         for servable in shelf:
@@ -99,7 +99,7 @@ class Service:
 
     async def read_body(self, visit: Visit, kinds: Sequence[str] = (body.JSON,)) -> bytes:
         """Return a request's whole body; see `handlers.body.receive`."""
-        return await body.receive(visit, self.limits.max_body_bytes, self._body_patience, kinds)
+        return await body.receive(visit, self.limits.max_body_bytes, self._patience, kinds)
 
     async def answer(self, kind: str, question: Any, visit: Visit) -> Answer:
         """Return the answer to a typed question; raise what `validate` raises, or a TransientError.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from cluster.settings import Settings
 if TYPE_CHECKING:
     import httpx
 
+    from serve_deployments.rollout.desk import Desk
     from serve_deployments.service import Service
     from training.core.panel import Panel
     from training.models.ensemble import Ensemble
@@ -195,3 +196,56 @@ def connect() -> Iterator[Callable[[Any], Caller]]:
     yield call
     for caller in made:
         caller.close()
+
+
+class LocalOffice:
+    """Rollouts, experiments and the board they share, in this process.
+
+    Parameters
+    ----------
+    folder
+        Where states and log are kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from serve_deployments.experiments.exposure_log import ExposureLog
+        from serve_deployments.experiments.machine import Experiments
+        from serve_deployments.rollout.board import TrafficBoard
+        from serve_deployments.rollout.machine import Rollouts
+
+        self.rollouts = LocalState(Rollouts, folder)
+        self.experiments = LocalState(Experiments, folder)
+        self.board = TrafficBoard(ExposureLog(folder / "log.sqlite"))
+
+    def desk(self, *, profile: str, act: Callable[[str, str, str, Mapping[str, Any]], None]) -> Desk:
+        """Return the door to all of it."""
+        from serve_deployments.rollout.desk import Desk
+
+        return Desk(self.rollouts, self.experiments, self.board, profile=profile, act=act)
+
+
+class LocalState:
+    """A durable state in this process, with ids of commands made up."""
+
+    def __init__(self, machine: Any, folder: Path) -> None:
+        from cluster.clock import ManualClock
+        from cluster.state.durable import Durable
+        from cluster.storage.files import Storage
+
+        self._number = 0
+        self._durable = Durable(machine, Storage(str(folder)), f"{machine.kind}.json", ManualClock(1_700_000_000.0))
+
+    def do(self, command: Any, command_id: str | None = None) -> Any:
+        """Run a command."""
+        self._number += 1
+        return self._durable.do(command, command_id or str(self._number))
+
+    def state(self) -> Any:
+        """Return the whole state."""
+        return self._durable.state()
+
+
+@pytest.fixture(scope="session")
+def office_in() -> Callable[[Path], LocalOffice]:
+    """Make rollouts and experiments in a folder, without Ray: `office_in(folder).desk(...)`."""
+    return LocalOffice

@@ -1,16 +1,19 @@
-"""`heliotrope experiments begin|compare|stop|size`: experiments between served versions."""
+"""`heliotrope experiments begin|units|compare|stop|size`: experiments between served versions."""
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from apps.cli.output import JsonOption, console, print_json, print_pairs, print_rows
 from apps.cli.platform import EndpointOption, client_of
-from cluster.errors import ConfigError
+from cluster.errors import ConfigError, DataError
 
 PATH = "/api/experiments"
+UNITS_A_REQUEST = 5_000
 
 
 def begin(
@@ -21,6 +24,7 @@ def begin(
     kind: str = typer.Option("proportion", help="proportion, mean, ratio or latency."),
     effect: float = typer.Option(..., help="Smallest difference worth finding, in the metric's unit."),
     lower_is_better: bool = typer.Option(False, help="A smaller metric is a gain."),
+    cuped: bool = typer.Option(False, help="Use what `experiments units` tells of each unit: narrower intervals."),
     unit: str = typer.Option("user", help="What goes the same way every time: request, series or user."),
     traffic: float = typer.Option(1.0, help="Share of the model's units."),
     max_units: int = typer.Option(100_000, help="Units an arm at which it ends at the latest."),
@@ -30,12 +34,13 @@ def begin(
 ) -> None:
     """Begin an experiment between versions."""
     arms = dict(map(_arm, arm))
+    better = {"higher_is_better": not lower_is_better, "cuped": cuped}
     body = {
         "id": name,
         "model": model,
         "arms": arms,
         "control": next(iter(arms)),
-        "metrics": [{"name": metric, "kind": kind, "effect": effect, "higher_is_better": not lower_is_better}],
+        "metrics": [{"name": metric, "kind": kind, "effect": effect, **better}],
         "unit": unit,
         "traffic": traffic,
         "max_units": max_units,
@@ -74,6 +79,20 @@ def stop(
     print_pairs([("experiment", name), ("ending", told["ending"]), ("detail", told["detail"])])
 
 
+def units(
+    name: str = typer.Argument(help="An experiment."),
+    file: Path = typer.Argument(help="CSV with the columns unit and value: what was known of each before it."),
+    endpoint: str | None = EndpointOption,
+) -> None:
+    """Tell what was known of units before an experiment, such as last month's value of its metric (CUPED)."""
+    known = _covariates(file)
+    with client_of(endpoint) as client:
+        for begin_ in range(0, len(known), UNITS_A_REQUEST):
+            part = dict(known[begin_ : begin_ + UNITS_A_REQUEST])
+            client.post(f"{PATH}/{name}/units", {"covariates": part}, repeatable=True)
+    print_pairs([("experiment", name), ("units told", len(known))])
+
+
 def size(
     variance: float = typer.Argument(help="Of one unit's outcome; p (1 - p) for a proportion."),
     effect: float = typer.Argument(help="Smallest difference worth finding."),
@@ -96,7 +115,7 @@ def size(
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to those that show what was tried."""
-    for command in (begin, compare, stop, size):
+    for command in (begin, units, compare, stop, size):
         app.command()(command)
 
 
@@ -109,6 +128,24 @@ def _rows(experiment: dict[str, Any]) -> list[dict[str, Any]]:
         for each in experiment["comparisons"]
     ]
     return found or [common | {"metric": "no outcome yet"}]
+
+
+def _covariates(file: Path) -> list[tuple[str, float]]:
+    """Return unit and value of each row; raise DataError that names the first bad one."""
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read: {error}") from error
+    known = []
+    for line, row in enumerate(rows, start=2):
+        try:
+            known.append((row["unit"], float(row["value"])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{file}, line {line}: got {row}, expected a unit and its value, a number") from error
+    if not known:
+        raise DataError(f"{file}: got no rows, expected a header 'unit,value' and a row a unit")
+    return known
 
 
 def _arm(text: str) -> tuple[str, float]:

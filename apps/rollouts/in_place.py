@@ -32,7 +32,7 @@ def exchange_versions(spec: GraphSpec, timeout_s: float = TIMEOUT_S) -> None:
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
         board.want(models)
-        held, faults = board.call("holders", key)
+        held, faults = board.holders(key)
         running = _running(spec.application)
         if faults:
             raise PermanentError(f"a version cannot be served: {'; '.join(faults)}")

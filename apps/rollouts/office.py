@@ -22,7 +22,6 @@ from cluster.errors import HeliotropeError
 from cluster.registry.registry import Registry
 from cluster.settings import Settings
 from cluster.state.desired import DesiredState
-from serve_deployments.experiments.experiment import Reading
 from serve_deployments.experiments.machine import Experiments
 from serve_deployments.rollout import board_actor
 from serve_deployments.rollout.machine import Rollouts
@@ -33,15 +32,6 @@ TICK_S = 1.0
 TELL_TIMEOUT_S = 5.0
 HUMBLE = 4
 """Steps of priority behind the replicas: what the office does can wait for a processor, answers cannot."""
-
-
-class ActorBoard(board_actor.RayBoard):
-    """The board, with the log of experiments."""
-
-    def read(self, experiment: Mapping[str, Any]) -> Reading:
-        """Return what the log says of an experiment."""
-        found: Reading = self.call("read", dict(experiment))
-        return found
 
 
 def shared(machine: Any, storage_url: str) -> SharedState[Any]:
@@ -72,7 +62,7 @@ class RolloutOffice:
             serving_fault=self._serving_fault,
             tell=self._tell,
         )
-        board = ActorBoard(board_actor.get_or_create(application, traffic))
+        board = board_actor.RayBoard(board_actor.get_or_create(application, traffic))
         rollouts, experiments = (shared(machine, settings.storage_url) for machine in (Rollouts, Experiments))
         self._round = Round(rollouts, experiments, board, world)
         self._ended = threading.Event()

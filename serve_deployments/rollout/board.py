@@ -1,7 +1,7 @@
 """Where replicas read how requests are divided, and leave what they counted. Pure; an actor makes it shared.
 
-It is not durable: splits are told again by their owners at every tick, and counts that were added but not yet
-looked at when it dies (about a second's) are lost for both versions alike.
+Splits and counts are not durable: splits are told again by their owners at every tick, and counts that were added
+but not yet looked at when it dies (about a second's) are lost for both versions alike. The log of experiments is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
+from serve_deployments.experiments.experiment import Experiment, Reading
+from serve_deployments.experiments.exposure_log import Exposure, ExposureLog
+from serve_deployments.experiments.reading import read
+from serve_deployments.rollout.split import Split
 from serve_deployments.rollout.tally import Tree, add
+from serve_deployments.rollout.truth import ForecastsKept
 
 MAX_SOURCES = 256
 """Replicas whose last batch is remembered, to add no batch twice."""
@@ -102,3 +107,64 @@ class SplitBoard:
         for (owner, revision), tree in self._tallies.items():
             found.setdefault(owner, {})[revision] = tree
         return self.epoch, found
+
+
+class TrafficBoard:
+    """All that replicas, controllers and commands share of divided traffic.
+
+    Parameters
+    ----------
+    log
+        Where exposures and outcomes are kept.
+    """
+
+    def __init__(self, log: ExposureLog) -> None:
+        self.splits, self.log, self.forecasts = SplitBoard(), log, ForecastsKept()
+
+    def exchange(self, source: str, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Take in a replica's batch and return the splits."""
+        self.log.expose(Exposure(**each) for each in batch["exposures"])
+        self.forecasts.keep(batch["forecasts"])
+        for owner, cases in batch["worst"].items():
+            self.splits.keep_worst(owner, cases)
+        if "holds" in batch:
+            self.splits.holds(source, *batch["holds"])
+        return self.splits.exchange(source, batch["number"], batch["tallies"])
+
+    def publish(self, owner: str, splits: Sequence[Split]) -> None:
+        """Replace the splits of an owner."""
+        self.splits.publish(owner, [split.to_json() for split in splits])
+
+    def want(self, models: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the versions that replicas are to serve."""
+        self.splits.want(models)
+
+    def holders(self, key: str) -> tuple[int, list[str]]:
+        """Return how many replicas followed these versions, and what kept them from it."""
+        return self.splits.holders(key)
+
+    def counts(self) -> tuple[str, Mapping[str, Mapping[str, Tree]]]:
+        """Return epoch and tallies."""
+        return self.splits.counts()
+
+    def worst(self, owner: str) -> list[dict[str, Any]]:
+        """Return the pairs of answers that differ most."""
+        return self.splits.worst(owner)
+
+    def record(self, request_id: str, outcomes: Mapping[str, float]) -> int:
+        """Note outcomes of a request; return how many were new."""
+        return self.log.record_outcomes({request_id: outcomes})
+
+    def judge(self, request_id: str, truth: Any, enough_ratio: float) -> float:
+        """Join a truth with its forecast and return the accuracy."""
+        accuracy, tally = self.forecasts.judge(request_id, truth, enough_ratio=enough_ratio)
+        self.splits.count(*tally)
+        return accuracy
+
+    def describe_units(self, experiment: str, covariates: Mapping[str, float]) -> int:
+        """Note what was known of units before an experiment; return how many were new."""
+        return self.log.describe_units(experiment, covariates)
+
+    def read(self, experiment: Mapping[str, Any]) -> Reading:
+        """Return what the log says of an experiment."""
+        return read(self.log, Experiment.from_json(experiment))

@@ -15,76 +15,26 @@ from cluster.actors import detached
 from cluster.clock import SystemClock
 from cluster.errors import HeliotropeError
 from cluster.storage.files import Storage
-from serve_deployments.experiments.experiment import Experiment
-from serve_deployments.experiments.exposure_log import Exposure, ExposureLog
+from serve_deployments.experiments.experiment import Reading
+from serve_deployments.experiments.exposure_log import ExposureLog
 from serve_deployments.experiments.log_archive import LogArchive
-from serve_deployments.experiments.reading import read
-from serve_deployments.rollout.board import SplitBoard
+from serve_deployments.rollout.board import TrafficBoard
 from serve_deployments.rollout.split import Split
 from serve_deployments.rollout.tally import Tree
 from serve_deployments.rollout.traffic_spec import TrafficSpec
-from serve_deployments.rollout.truth import ForecastsKept
 
 log = logging.getLogger(__name__)
 SHIP_S = 10.0
 
 
-class BoardActor:
-    """Shell over `SplitBoard`, `ExposureLog` with its `LogArchive`, and `ForecastsKept`."""
+class BoardActor(TrafficBoard):
+    """The board as an actor, whose log of experiments is also kept in the platform's storage."""
 
     def __init__(self, log_file: str, storage_url: str) -> None:
-        self._board, self._log, self._forecasts = SplitBoard(), ExposureLog(Path(log_file)), ForecastsKept()
+        super().__init__(ExposureLog(Path(log_file)))
         # With a connection of its own, in a thread: whoever writes or asks does not wait for the storage.
         archive = LogArchive(ExposureLog(Path(log_file)), Storage(storage_url), SystemClock())
         threading.Thread(target=_keep, args=(archive,), name="archive", daemon=True).start()
-
-    def exchange(self, source: str, batch: dict[str, Any]) -> dict[str, Any]:
-        """Take in a replica's batch and return the splits."""
-        self._log.expose(Exposure(**each) for each in batch["exposures"])
-        self._forecasts.keep(batch["forecasts"])
-        for owner, cases in batch["worst"].items():
-            self._board.keep_worst(owner, cases)
-        if "holds" in batch:
-            self._board.holds(source, *batch["holds"])
-        return self._board.exchange(source, batch["number"], batch["tallies"])
-
-    def publish(self, owner: str, splits: Sequence[Mapping[str, Any]]) -> None:
-        """Replace an owner's splits."""
-        self._board.publish(owner, splits)
-
-    def want(self, models: Sequence[Mapping[str, Any]]) -> None:
-        """Replace the versions that replicas are to serve."""
-        self._board.want(models)
-
-    def holders(self, key: str) -> tuple[int, list[str]]:
-        """Return how many replicas followed these versions, and what kept them from it."""
-        return self._board.holders(key)
-
-    def counts(self) -> tuple[str, dict[str, dict[str, Tree]]]:
-        """Return epoch and tallies."""
-        return self._board.counts()
-
-    def worst(self, owner: str) -> list[dict[str, Any]]:
-        """Return the pairs of answers that differ most."""
-        return self._board.worst(owner)
-
-    def record(self, request_id: str, outcomes: Mapping[str, float]) -> int:
-        """Note outcomes of a request."""
-        return self._log.record_outcomes({request_id: outcomes})
-
-    def judge(self, request_id: str, truth: Any, enough_ratio: float) -> float:
-        """Join a truth with its forecast and return the accuracy."""
-        accuracy, tally = self._forecasts.judge(request_id, truth, enough_ratio=enough_ratio)
-        self._board.count(*tally)
-        return accuracy
-
-    def describe_units(self, experiment: str, covariates: Mapping[str, float]) -> int:
-        """Note what was known of units before an experiment."""
-        return self._log.describe_units(experiment, covariates)
-
-    def read(self, experiment: dict[str, Any]) -> Any:
-        """Return what the log says of an experiment."""
-        return read(self._log, Experiment.from_json(experiment))
 
 
 def _keep(archive: LogArchive) -> None:
@@ -122,26 +72,62 @@ def remove(application: str) -> None:
 
 
 class RayBoard:
-    """The board as a controller sees it."""
+    """The board's actor, called as if it were here.
+
+    Each method raises TransientError where the actor does not answer, and the actor's own errors as they are.
+
+    Parameters
+    ----------
+    handle
+        The actor's.
+    timeout_s
+        Of a call.
+    """
 
     def __init__(self, handle: Any, timeout_s: float = 10.0) -> None:
         self._handle, self._timeout_s = handle, timeout_s
 
     def publish(self, owner: str, splits: Sequence[Split]) -> None:
-        """Replace an owner's splits."""
-        self.call("publish", owner, [split.to_json() for split in splits])
+        """Replace the splits of an owner."""
+        self._call("publish", owner, list(splits))
 
     def want(self, models: Sequence[Mapping[str, Any]]) -> None:
         """Replace the versions that replicas are to serve."""
-        self.call("want", [dict(model) for model in models])
+        self._call("want", [dict(model) for model in models])
 
-    def counts(self) -> tuple[str, Mapping[str, Mapping[str, Tree]]]:
-        """Return epoch and tallies."""
-        found: tuple[str, Mapping[str, Mapping[str, Tree]]] = self.call("counts")
+    def holders(self, key: str) -> tuple[int, list[str]]:
+        """Return how many replicas followed these versions, and what kept them from it."""
+        found: tuple[int, list[str]] = self._call("holders", key)
         return found
 
-    def call(self, method: str, *arguments: Any) -> Any:
-        """Call the actor; raise TransientError where it does not answer, and its own errors as they are."""
+    def counts(self) -> tuple[str, Mapping[str, Mapping[str, Tree]]]:
+        """Return the epoch, and owner -> revision -> tally since it began."""
+        found: tuple[str, Mapping[str, Mapping[str, Tree]]] = self._call("counts")
+        return found
+
+    def worst(self, owner: str) -> list[dict[str, Any]]:
+        """Return the pairs of answers that differ most."""
+        found: list[dict[str, Any]] = self._call("worst", owner)
+        return found
+
+    def record(self, request_id: str, outcomes: Mapping[str, float]) -> int:
+        """Note outcomes of a request; return how many were new."""
+        return int(self._call("record", request_id, dict(outcomes)))
+
+    def judge(self, request_id: str, truth: Any, enough_ratio: float) -> float:
+        """Join a truth with its forecast and return the accuracy."""
+        return float(self._call("judge", request_id, truth, enough_ratio))
+
+    def describe_units(self, experiment: str, covariates: Mapping[str, float]) -> int:
+        """Note what was known of units before an experiment; return how many were new."""
+        return int(self._call("describe_units", experiment, dict(covariates)))
+
+    def read(self, experiment: Mapping[str, Any]) -> Reading:
+        """Return what the log says of an experiment."""
+        found: Reading = self._call("read", dict(experiment))
+        return found
+
+    def _call(self, method: str, *arguments: Any) -> Any:
         from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
         from cluster.errors import HeliotropeError, TransientError

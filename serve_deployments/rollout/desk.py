@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -32,10 +32,22 @@ class State(Protocol):
 
 
 class Log(Protocol):
-    """The board's log of outcomes and worst cases."""
+    """What the board keeps of requests: `TrafficBoard`, here or as an actor."""
 
-    def call(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the board."""
+    def worst(self, owner: str) -> Sequence[Mapping[str, Any]]:
+        """Return the pairs of answers that differ most."""
+        ...
+
+    def record(self, request_id: str, outcomes: Mapping[str, float]) -> int:
+        """Note outcomes of a request; return how many were new."""
+        ...
+
+    def judge(self, request_id: str, truth: Any, enough_ratio: float) -> float:
+        """Join a truth with its forecast and return the accuracy."""
+        ...
+
+    def describe_units(self, experiment: str, covariates: Mapping[str, float]) -> int:
+        """Note what was known of units before an experiment; return how many were new."""
         ...
 
 
@@ -83,7 +95,7 @@ class Desk:
     def rollout(self, name: str) -> Json:
         """Return one rollout with its evidence, its curve, its history and the worst pairs of answers."""
         found = self._find(name)
-        more: dict[str, Any] = {"worst_pairs": self._board.call("worst", name)}
+        more: dict[str, Any] = {"worst_pairs": self._board.worst(name)}
         if found["judge"] is not None:
             judge = Judge.from_json(JudgeSpec(**found["spec"]["judge"]), found["judge"])
             more["ratio_intervals"] = {
@@ -122,15 +134,20 @@ class Desk:
             raise UnknownNameError.of("experiment", name, state)
         return state[name]
 
+    def describe_units(self, name: str, covariates: Mapping[str, float]) -> Json:
+        """Note what was known of an experiment's units before it."""
+        self.experiment(name)
+        return {"recorded": self._board.describe_units(name, covariates)}
+
     # What came of requests
 
     def outcome(self, request_id: str, outcomes: Mapping[str, float], truth: Mapping[str, Any]) -> Json:
         """Note outcomes of a request, and judge its forecast by the truth."""
         told: dict[str, Any] = {"recorded": 0}
         if outcomes:
-            told["recorded"] = self._board.call("record", request_id, dict(outcomes))
+            told["recorded"] = self._board.record(request_id, outcomes)
         if truth:
-            told["accuracy"] = self._board.call("judge", request_id, truth, JudgeSpec().accuracy_ratio)
+            told["accuracy"] = self._board.judge(request_id, truth, JudgeSpec().accuracy_ratio)
         return told
 
 

@@ -21,7 +21,14 @@ from serve_deployments.rollout.desk import Desk
 from serve_deployments.rollout.judge import JudgeSpec
 from serve_deployments.rollout.machine import Word
 from serve_deployments.rollout.rollout import ENDED, RolloutSpec
-from serve_deployments.rollout.schemas import DeployRequest, ExperimentRequest, OrderRequest, OutcomeRequest, typed
+from serve_deployments.rollout.schemas import (
+    DeployRequest,
+    ExperimentRequest,
+    OrderRequest,
+    OutcomeRequest,
+    UnitsRequest,
+    typed,
+)
 from serve_deployments.schemas import UnreadableError, Wire
 from serve_deployments.service import Service
 from serve_deployments.steps import Visit
@@ -129,7 +136,15 @@ def _add_experiments(api: Api, service: Service, desk: Callable[[], Desk]) -> No
         await found(name, visit)
         return json(await _ask(lambda: desk().stop(name, by=_actor(visit), why=asked.why)))
 
+    async def units(name: str, request: Request) -> Response:
+        """Tell what was known of units before the experiment, which narrows its intervals (CUPED)."""
+        asked, visit = await _read(request, service, UnitsRequest)
+        await found(name, visit)
+        return json(await _ask(lambda: desk().describe_units(name, asked.covariates)))
+
     read, act = Permission.READ_RESULTS, Permission.ROLL_OUT
+    units_path = f"{EXPERIMENTS}/{{name}}/units"
+    api.add("POST", units_path, Permission.FEEDBACK, units, tag="experiments", request=UnitsRequest)
     api.add("POST", EXPERIMENTS, act, begin, tag="experiments", request=ExperimentRequest)
     api.add("GET", EXPERIMENTS, read, experiments, tag="experiments")
     api.add("GET", f"{EXPERIMENTS}/{{name}}", read, show, tag="experiments")

@@ -44,7 +44,7 @@ class Metric(Wire):
     effect: float = Field(gt=0.0, description="smallest difference worth finding")
     higher_is_better: bool = True
     denominator: Annotated[str, Field(max_length=MAX_NAME)] = ""
-    cuped: bool = False
+    cuped: bool = Field(default=False, description="use what POST .../units told of each unit")
 
 
 class ExperimentRequest(Wire):
@@ -65,6 +65,12 @@ class ExperimentRequest(Wire):
     promote: bool = Field(default=False, description="begin a canary of the winner")
     judge: dict[Name, Any] = Field(default_factory=dict, max_length=16, description="what is accepted of an arm")
     why: Why = ""
+
+
+class UnitsRequest(Wire):
+    """What was known of units before an experiment."""
+
+    covariates: dict[Name, float] = Field(min_length=1, max_length=10_000, description="unit -> what it was")
 
 
 class OutcomeRequest(Wire):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +13,18 @@ import pytest
 from cluster.clock import ManualClock
 from cluster.monitoring.metrics import Metrics
 from cluster.security.access import Access
-from cluster.state.durable import Durable
 from cluster.storage.files import Storage
 from serve_deployments.access_step import AccessStep, ModelAccessStep
 from serve_deployments.admission import Limits
 from serve_deployments.anomalies.connection import StreamLimits, Streams, stream_routes
 from serve_deployments.anomalies.feedback_route import feedback_routes
 from serve_deployments.anomalies.servable import AlarmServable
-from serve_deployments.experiments.exposure_log import ExposureLog
-from serve_deployments.experiments.machine import Experiments
 from serve_deployments.handlers.kinds import load
 from serve_deployments.handlers.shelf import Shelf
 from serve_deployments.ingress import Ingress, build_api
 from serve_deployments.resilience.net import SafetyNet
 from serve_deployments.resilience.safety_spec import SafetySpec
-from serve_deployments.rollout.board import SplitBoard
-from serve_deployments.rollout.desk import Desk
-from serve_deployments.rollout.machine import Rollouts
 from serve_deployments.rollout.routes import rollout_routes
-from serve_deployments.rollout.truth import ForecastsKept
 from serve_deployments.rows.servable import RowsServable
 from serve_deployments.service import fused_service
 from serve_deployments.steps import DoorStep
@@ -50,36 +43,6 @@ LIMITS = Limits(max_body_bytes=200_000, request_timeout_s=30, max_concurrent_req
 SITE = Schema(
     name="site", frequency="h", targets=(Column(name="kwh", unit="kWh"),), covariates=(), season_length=24
 )
-
-
-class LocalState:
-    """A durable state in this process, with ids made up."""
-
-    def __init__(self, machine: Any, folder: Path) -> None:
-        self._durable, self._number = Durable(machine, Storage(str(folder)), "s.json", ManualClock(NOW_S)), 0
-
-    def do(self, command: Any, command_id: str | None = None) -> Any:
-        self._number += 1
-        return self._durable.do(command, command_id or str(self._number))
-
-    def state(self) -> Any:
-        return self._durable.state()
-
-
-class LocalBoard:
-    """The board's parts in this process."""
-
-    def __init__(self, folder: Path) -> None:
-        self._board, self._log, self._kept = SplitBoard(), ExposureLog(folder / "log.sqlite"), ForecastsKept()
-
-    def call(self, method: str, *arguments: Any) -> Any:
-        match method:
-            case "worst":
-                return self._board.worst(*arguments)
-            case "record":
-                return self._log.record_outcomes({arguments[0]: arguments[1]})
-            case _:
-                return self._kept.judge(arguments[0], arguments[1], enough_ratio=arguments[2])[0]
 
 
 def rows_model() -> RowsServable:
@@ -125,9 +88,12 @@ class Whole:
     ----------
     forecaster
         Artifact of `nox`.
+    office_in
+        Makes rollouts and experiments in a folder.
     """
 
-    def __init__(self, forecaster: Path) -> None:
+    def __init__(self, forecaster: Path, office_in: Callable[[Path], Any]) -> None:
+        self._office_in = office_in
         nox = load(forecaster, kind="forecast", name="nox", version="1.0.0", metrics={})
         self._models = [nox, rows_model(), alarm_model()]
 
@@ -152,8 +118,7 @@ class Whole:
             clock=clock,
             steps=[ModelAccessStep(access), *net.steps] if access else net.steps,
         )
-        states = [LocalState(machine, folder / machine.__name__) for machine in (Rollouts, Experiments)]
-        desk = Desk(states[0], states[1], LocalBoard(folder), profile="development", act=_unrecorded)
+        desk = self._office_in(folder).desk(profile="development", act=_unrecorded)
         more = [
             stream_routes(Streams(StreamLimits()), access),
             feedback_routes(Storage(str(folder / "events")), clock),
@@ -171,6 +136,6 @@ def _unrecorded(actor: str, action: str, target: str, details: Mapping[str, Any]
 
 
 @pytest.fixture(scope="session")
-def whole(ensemble_folder: Path) -> Whole:
+def whole(ensemble_folder: Path, office_in: Callable[[Path], Any]) -> Whole:
     """Build the application with every route and a model of each kind."""
-    return Whole(ensemble_folder)
+    return Whole(ensemble_folder, office_in)

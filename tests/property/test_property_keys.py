@@ -34,6 +34,7 @@ OWN_MODEL = {
     "POST /api/experiments",
     "GET /api/experiments/{name}",
     "POST /api/experiments/{name}/stop",
+    "POST /api/experiments/{name}/units",
 }
 """Routes about one model, where a key that is for others is refused."""
 FILTERED = {"GET /api/models", "GET /api/deployments", "GET /api/deployments/history", "GET /api/experiments"}
@@ -157,6 +158,7 @@ def bodies(forecast: dict[str, Any]) -> dict[str, Any]:
             "metrics": [metric],
         },
         "POST /api/experiments/{name}/stop": {"why": "test"},
+        "POST /api/experiments/{name}/units": {"covariates": {"ann": 1.5}},
     }
 
 

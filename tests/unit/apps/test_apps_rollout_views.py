@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from apps.cli.rollouts import _parameter, _reason, _step, screen
 from apps.reports.rollout_plots import draw_rollout
 from apps.reports.rollout_story import RISES, story
 from cluster.errors import ConfigError
+from serve_deployments.experiments.exposure_log import ExposureLog
+from serve_deployments.rollout.board import TrafficBoard
 from serve_deployments.rollout.desk import Desk
 from serve_deployments.rollout.judge import JudgeSpec
 from serve_deployments.rollout.machine import Deploy, Done, Look, Rollouts
@@ -33,15 +36,8 @@ class OneState:
         return self.machine.to_json()
 
 
-class NoLog:
-    """A board without pairs."""
-
-    def call(self, method: str, *arguments: Any) -> Any:
-        return []
-
-
 @pytest.fixture
-def told() -> dict[str, Any]:
+def told(tmp_path: Path) -> dict[str, Any]:
     """A rollout that was rolled back for its errors, as HTTP tells it."""
     state = OneState()
     policy = {"name": "canary", "parameters": {"min_stage_s": 60.0}}
@@ -55,7 +51,8 @@ def told() -> dict[str, Any]:
         if place % 100 == 0:
             state.do(Look(rollout="r", tallies={"1": deepcopy(tally.counts)}))
     state.do(Look(rollout="r", tallies={"1": tally.counts}))
-    desk = Desk(state, state, NoLog(), profile="production", act=lambda *_: None)
+    board = TrafficBoard(ExposureLog(tmp_path / "log.sqlite"))
+    desk = Desk(state, state, board, profile="production", act=lambda *_: None)
     found: dict[str, Any] = desk.rollout("r")
     return found
 

@@ -44,6 +44,13 @@ def test_what_is_not_finite_is_named(policy: QualityPolicy, good: Prediction, fi
     assert policy.fault(replace(good, **{field: broken})) == "series 'plant-2': got a forecast that is not finite"
 
 
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_no_quantile_may_be_without_a_number(policy: QualityPolicy, good: Prediction, level: int) -> None:
+    values = good.values.copy()
+    values[0, 1, 0, level] = np.nan
+    assert policy.fault(replace(good, values=values)).endswith("not finite")
+
+
 def test_an_impossible_value_is_a_fault_beyond_the_usual_error(policy: QualityPolicy, good: Prediction) -> None:
     usual = policy.usual_width(1, LEVELS)[0, 0]
     near, far = good.point.copy(), good.point.copy()

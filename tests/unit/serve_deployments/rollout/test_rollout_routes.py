@@ -8,61 +8,22 @@ from typing import Any
 
 import pytest
 
-from cluster.clock import ManualClock
-from cluster.state.durable import Durable
-from cluster.storage.files import Storage
-from serve_deployments.experiments.exposure_log import Exposure, ExposureLog
-from serve_deployments.experiments.machine import Experiments
+from serve_deployments.experiments.exposure_log import Exposure
 from serve_deployments.ingress import build_api
-from serve_deployments.rollout.board import SplitBoard
-from serve_deployments.rollout.desk import Desk
-from serve_deployments.rollout.machine import Done, Rollouts
+from serve_deployments.rollout.machine import Done
 from serve_deployments.rollout.routes import rollout_routes
-from serve_deployments.rollout.truth import ForecastsKept
 from serve_deployments.service import Service
 
 CANARY = {"id": "r1", "model": "nox", "version": "2.0.0", "why": "better"}
 
 
-class LocalState:
-    """A durable state, with ids made up."""
-
-    def __init__(self, machine: Any, folder: Path) -> None:
-        self._durable, self._number = Durable(machine, Storage(str(folder)), "s.json", ManualClock(5.0)), 0
-
-    def do(self, command: Any, command_id: str | None = None) -> Any:
-        self._number += 1
-        return self._durable.do(command, command_id or str(self._number))
-
-    def state(self) -> Any:
-        return self._durable.state()
-
-
-class LocalBoard:
-    """The board's parts in this process."""
-
-    def __init__(self, folder: Path) -> None:
-        self.board, self.log, self.forecasts = SplitBoard(), ExposureLog(folder / "log.sqlite"), ForecastsKept()
-
-    def call(self, method: str, *arguments: Any) -> Any:
-        match method:
-            case "worst":
-                return self.board.worst(*arguments)
-            case "record":
-                return self.log.record_outcomes({arguments[0]: arguments[1]})
-            case _:
-                return self.forecasts.judge(arguments[0], arguments[1], enough_ratio=arguments[2])[0]
-
-
 class Counter:
     """The HTTP application with the routes, and what was put on record."""
 
-    def __init__(self, service: Service, connect: Callable[[Any], Any], folder: Path, profile: str) -> None:
+    def __init__(self, service: Service, connect: Callable[[Any], Any], office: Any, profile: str) -> None:
         self.acts: list[tuple[str, str, str]] = []
-        self.rollouts, self.board = LocalState(Rollouts, folder / "r"), LocalBoard(folder)
-        desk = Desk(
-            self.rollouts, LocalState(Experiments, folder / "e"), self.board, profile=profile, act=self._act
-        )
+        self.rollouts, self.board = office.rollouts, office.board
+        desk = office.desk(profile=profile, act=self._act)
         self.http = connect(build_api(service, more=[rollout_routes(lambda: desk)]))
 
     def _act(self, actor: str, action: str, target: str, details: Mapping[str, Any]) -> None:
@@ -80,8 +41,10 @@ class Counter:
 
 
 @pytest.fixture
-def counter(service: Service, connect: Callable[[Any], Any], tmp_path: Path) -> Counter:
-    return Counter(service, connect, tmp_path, "production")
+def counter(
+    service: Service, connect: Callable[[Any], Any], office_in: Callable[[Path], Any], tmp_path: Path
+) -> Counter:
+    return Counter(service, connect, office_in(tmp_path), "production")
 
 
 def test_a_rollout_is_begun_seen_ordered_and_remembered(counter: Counter) -> None:
@@ -106,7 +69,8 @@ def test_what_is_not_allowed_is_refused_in_words(counter: Counter) -> None:
     assert "force it" in counter.post("/api/deployments", immediate, 409)["detail"]
     assert counter.post("/api/deployments", immediate | {"force": "leak"})["state"] == "preparing"
     assert "r1" in counter.post("/api/deployments", CANARY | {"id": "r2"}, 409)["detail"]
-    assert "somebody" in counter.post("/api/deployments/r1/promote", {}, 409)["detail"] or True
+    early = counter.post("/api/deployments/r1/promote", {}, 409)["detail"]
+    assert early == "rollout 'r1': cannot promote: got state 'preparing', expected 'running'"
     assert counter.post("/api/deployments/r1/destroy", {}, 404)["errors"] == []
     assert counter.get("/api/deployments/none", 404)["title"]
     assert "canary" in counter.post("/api/deployments", CANARY | {"policy": "canari"}, 404)["detail"]
@@ -126,6 +90,10 @@ def test_an_experiment_is_begun_told_and_stopped(counter: Counter) -> None:
     assert counter.post("/api/experiments/e1/stop", {"why": "enough"})["ending"] == "stopped"
     assert counter.get("/api/experiments/e1")["detail"] == "by anybody: enough"
     assert counter.get("/api/experiments/none", 404)["title"]
+    known = {"covariates": {"ann": 2.5, "bob": -1.0}}
+    assert [counter.post("/api/experiments/e1/units", known)["recorded"] for _ in range(2)] == [2, 0]
+    assert counter.post("/api/experiments/none/units", known, 404)["title"]
+    assert counter.post("/api/experiments/e1/units", {"covariates": {}}, 422)["errors"]
     assert counter.post("/api/experiments", body | {"arms": {"1.0.0": 1.0}}, 422)["errors"]
 
 
