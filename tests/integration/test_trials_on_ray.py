@@ -99,7 +99,7 @@ def test_a_sweep_is_a_job_and_keeps_its_study_where_the_platform_keeps_all(
     words = f"{tmp_path / 'y.csv'} --target y --horizon 2 --epochs 1 --trials 1 --name swept".split()
     words += ["--search", "random", "--stopping", "none", "--train-workers", "1"]
     job = submit_sweep(jobs, settings, words)
-    assert jobs.wait(job, timeout_s=180) == 0, jobs.logs(job)
+    assert jobs.wait(job, timeout_s=180) == 0, (jobs.status(job), jobs.logs(job))
     history = History.read(Storage(settings.storage_url), "swept")
     assert [record.status.value for record in history.records.values()] == ["finished"]
     assert "Study swept" in jobs.logs(job)
