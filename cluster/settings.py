@@ -43,6 +43,14 @@ def _number(cast: type[int] | type[float], low: float, high: float, what: str) -
     )
 
 
+def _optional(kind: _Kind) -> _Kind:
+    return _Kind(
+        expected=f"{kind.expected}, or nothing",
+        read=lambda text: kind.read(text) if text else None,
+        accepts=lambda v: v is None or kind.accepts(v),
+    )
+
+
 def _choice(options: tuple[str, ...]) -> _Kind:
     return _Kind(expected="one of " + ", ".join(options), read=str.lower, accepts=lambda v: v in options)
 
@@ -240,6 +248,11 @@ class Settings:
         metadata=_knob(_text(r"\{.*\}", 'JSON such as {"nox": {"NOX": 60}}', optional=True), _always(None))
     )
     """What to answer where nothing else can: model -> target -> value. None refuses then."""
+    model_memory_bytes: int | None = field(
+        metadata=_knob(_optional(_number(int, 2**20, 2**50, "a number of bytes")), _always(None))
+    )
+    """Most that the models of a replica take in memory; the least lately used sleep then, and are loaded when they
+    are asked. None keeps all of them there."""
     answer_patience_s: float = field(metadata=_knob(_number(float, 0.01, 3600, "seconds"), _always(10.0)))
     """Time after which a version is given up and the next rung asked; at most half of the request's time-out."""
     cpu_power_w: float = field(metadata=_knob(_number(float, 0, 1000, "watts"), _always(15.0)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.clock import MonotonicClock, SystemClock
 from cluster.monitoring.metrics import Metrics
+from cluster.monitoring.model_cache_metrics import ModelCacheMetrics
 from cluster.security.access import Access
 from cluster.security.key_file import KeyFile
 from cluster.security.key_ring import KeyRing
@@ -20,7 +21,7 @@ from serve_deployments.anomalies.feedback_route import feedback_routes
 from serve_deployments.graph import GraphSpec, ServedModel
 from serve_deployments.guard import Guard
 from serve_deployments.ingress import Routes
-from serve_deployments.loading import bring_up, load_shelf
+from serve_deployments.loading import bring_in, bring_up, load_shelf
 from serve_deployments.pipelines import FusedPipeline
 from serve_deployments.resilience.net import SafetyNet, TellAll
 from serve_deployments.scaling.work import WorkStep
@@ -28,6 +29,9 @@ from serve_deployments.servable import Servable
 from serve_deployments.service import Service
 from serve_deployments.steps import CallStep, DoorStep
 from serve_deployments.tap import Observer
+from serve_deployments.versions.lives import Lives
+from serve_deployments.versions.model_cache import ModelCache
+from serve_deployments.versions.residents import Residents
 from serve_deployments.versions.stock import Stock
 
 if TYPE_CHECKING:
@@ -57,7 +61,8 @@ class Assembly:
         self.guard = Guard(
             spec.guard, application=spec.application, replica=replica, clock=SystemClock(), metrics=metrics
         )
-        self.shelf = load_shelf(spec, warm=spec.placement == "fused")
+        self.models = _model_cache(spec, metrics, replica)
+        self.shelf = load_shelf(spec, warm=spec.placement == "fused", models=self.models)
         self.work = WorkStep(MonotonicClock()) if spec.scaling.automatic else None
         self.net = SafetyNet(
             spec.safety,
@@ -95,7 +100,7 @@ class Assembly:
             Stock(
                 [asdict(model) for model in spec.models],
                 self.shelf,
-                lanes,
+                self.models or lanes,
                 self._bring_up,
                 self._metrics,
                 grace_s=spec.limits.request_timeout_s,
@@ -103,6 +108,8 @@ class Assembly:
         )
 
     def _bring_up(self, model: Mapping[str, Any]) -> Servable | Exception:
+        if self.models is not None:
+            return bring_in(self._spec, ServedModel(**model), self.models)
         return bring_up(self._spec, ServedModel(**model), self.shelf, warm=True)
 
     @cached_property
@@ -141,3 +148,16 @@ class Assembly:
         feedback = [feedback_routes(Storage(events), SystemClock())] if events else []
         rollouts = [self.traffic.routes] if self.traffic else []
         return [streams, *feedback, self.net.routes(self._tell_all), *rollouts]
+
+
+def _model_cache(spec: GraphSpec, metrics: Metrics, replica: str) -> ModelCache | None:
+    """Return what bounds the models in memory; None where nothing does."""
+    if spec.model_memory_bytes is None:
+        return None
+    return ModelCache(
+        Residents(spec.model_memory_bytes),
+        Lives(SystemClock()),
+        ModelCacheMetrics(metrics.registry, replica),
+        MonotonicClock(),
+        max_waiting=spec.limits.max_concurrent_requests + spec.limits.max_queued_requests,
+    )

@@ -198,6 +198,7 @@ class FusedIngress:
         )
         self._service = fused_service(
             parts.shelf,
+            models=parts.models,
             limits=spec.limits,
             target_s=spec.target_s,
             max_batch_size=spec.max_batch_size,

@@ -18,6 +18,7 @@ from serve_deployments.node_cost import measure
 from serve_deployments.placement import Placement, PlacementPolicy
 from serve_deployments.resilience.safety_spec import SafetySpec
 from serve_deployments.rollout.traffic_spec import TrafficSpec
+from serve_deployments.versions.weight import KNOB, check_fit
 from training.core.artifact import verify
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ class GraphSpec:
         Storage with past anomalies and what came of them; None knows none.
     traffic
         Rollouts and experiments; None lets the default version answer all.
+    model_memory_bytes
+        Most that the models of a replica take in memory, see `versions.model_cache`; None keeps all of them there.
     """
 
     application: str = "heliotrope"
@@ -150,6 +153,7 @@ class GraphSpec:
     safety: SafetySpec = field(default_factory=SafetySpec)
     events_url: str | None = None
     traffic: TrafficSpec | None = None
+    model_memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -160,6 +164,11 @@ class GraphSpec:
             )
         if self.key_required and self.keys_file is None:
             raise ConfigError("keys are required, but there is no key file: set ML_API_KEYS_FILE")
+        if self.model_memory_bytes is not None and self.placement != "fused":
+            raise ConfigError(
+                f"placement: got '{self.placement}' with {KNOB}, expected 'fused': members of a spread graph stay "
+                "in deployments of their own, and `auto` measures all models at once"
+            )
         keys = [(model.name, model.version) for model in self.models]
         if len(set(keys)) < len(keys):
             raise ConfigError(f"models: got {keys}, expected each version once")
@@ -201,6 +210,7 @@ class GraphSpec:
             safety=SafetySpec.from_settings(settings),
             events_url=settings.storage_url,
             traffic=TrafficSpec.from_settings(settings),
+            model_memory_bytes=settings.model_memory_bytes,
         )
 
     def exchanges_versions(self, wanted: GraphSpec) -> bool:
@@ -238,9 +248,15 @@ def build_graph(spec: GraphSpec) -> Application:
         An artifact's file does not have its digest: better here, by name, than in a replica that starts over.
     UnknownNameError
         An artifact is not there.
+    ConfigError
+        A model is larger than the memory for models.
     """
     for model in spec.models:
         verify(local_copy(model.uri, Path(spec.cache_dir)))
+    if spec.model_memory_bytes is not None:
+        from serve_deployments.loading import weights
+
+        check_fit(weights(spec), spec.model_memory_bytes)
     from serve_deployments import deployments
 
     placed = place(spec) if spec.placement == "auto" else spec

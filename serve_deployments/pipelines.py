@@ -72,16 +72,21 @@ class FusedPipeline(Pipeline):
     ) -> None:
         self._executor, self._batching, self._metrics = executor, batching, metrics
         self._batchers: dict[str, Batcher[Any, Any]] = {}
+        self._manners: dict[str, tuple[bool, BatchPolicy]] = {}
         for servable in servables:
             self.add(servable)
 
     def add(self, servable: Servable) -> None:
-        """Warm a version up and take it in."""
-        inline = measure(servable).total_s <= INLINE_MOST_S and servable.even
+        """Take a version in: warmed up and measured the first time, and as it went where it comes back."""
+        if servable.key not in self._manners:
+            inline = measure(servable).total_s <= INLINE_MOST_S and servable.even
+            policy = BatchPolicy(target_s=self._batching.target_s, max_size=self._batching.max_rows)
+            self._manners[servable.key] = inline, policy
+        inline, policy = self._manners[servable.key]
         self._batchers[servable.key] = Batcher(
             partial(compute_each, servable),
             self._executor,
-            BatchPolicy(target_s=self._batching.target_s, max_size=self._batching.max_rows),
+            policy,
             inline=inline,
             max_waiting=self._batching.max_waiting,
             rows=servable.weight,
@@ -89,9 +94,14 @@ class FusedPipeline(Pipeline):
             released=partial(self._metrics.released, servable.key),
         )
 
+    def rest(self, servable: Servable) -> None:
+        """Let go of a version that will come back; requests inside end as they would have."""
+        self._batchers.pop(servable.key, None)
+
     def remove(self, servable: Servable) -> None:
         """Forget a version; requests inside end as they would have."""
-        self._batchers.pop(servable.key, None)
+        self.rest(servable)
+        self._manners.pop(servable.key, None)
 
     async def run(self, servable: Servable, job: Any) -> Batched[Any]:
         """Return the result from the batch that the job goes into."""

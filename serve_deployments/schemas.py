@@ -196,6 +196,8 @@ class VersionStatus(LifeStep):
     ready: bool
     detail: str
     predictions: int = Field(description="forecasts answered by the replica that replies")
+    resident: bool = Field(description="in that replica's memory; if not, it is loaded when it is asked")
+    memory_bytes: int | None = Field(description="what it takes there; null where memory is not bounded")
     steps: list[LifeStep] = Field(description="its last stages, oldest first")
 
 

@@ -21,9 +21,10 @@ from serve_deployments.handlers import arrow, body
 from serve_deployments.handlers.shelf import Shelf
 from serve_deployments.patience import Patience
 from serve_deployments.pipelines import Batching, FusedPipeline, Pipeline
-from serve_deployments.servable import Servable
+from serve_deployments.servable import Asleep, Servable
 from serve_deployments.steps import Answer, Call, CallStep, Visit, chain
 from serve_deployments.tap import Observer, Tap
+from serve_deployments.versions.model_cache import ModelCache
 
 logger = logging.getLogger(__name__)
 PROBE_VALID_S = 1.0
@@ -66,6 +67,8 @@ class Service:
         See every answer after the user has it.
     scrape
         Returns the Prometheus text of all replicas; of this process alone where None.
+    models
+        Wakes versions that sleep; all are in memory where None.
     """
 
     def __init__(
@@ -80,8 +83,9 @@ class Service:
         steps: Sequence[CallStep] = (),
         observers: Sequence[Observer] = (),
         scrape: Callable[[], Awaitable[str]] | None = None,
+        models: ModelCache | None = None,
     ) -> None:
-        self.shelf, self.limits, self.metrics = shelf, limits, metrics
+        self.shelf, self.limits, self.metrics, self._models = shelf, limits, metrics, models
         self.scrape = scrape or self._own_metrics
         self._pipeline, self._executor, self._clock = pipeline, executor, clock
         self._steps, self._tap = chain(steps, self._compute), Tap(observers, metrics.unwatched)
@@ -133,12 +137,17 @@ class Service:
 
     async def _compute(self, call: Call) -> Answer:
         """Run the graph: the end of the steps."""
-        servable = call.servable
-        async with self._admission:
-            job = await call.job()
-            begun_s = time.perf_counter()
-            batched = await self._pipeline.run(servable, job)
-            explanation = await self._explain(call)
+        if self._models is None:
+            async with self._admission:
+                return await self._computed(call.servable, await call.job(), call.question)
+        job = await call.job()  # a wrong question wakes nobody, and who waits for a load holds no place
+        async with self._models.lease(call.servable) as servable, self._admission:
+            return await self._computed(servable, job, call.question)
+
+    async def _computed(self, servable: Servable, job: Any, question: Any) -> Answer:
+        begun_s = time.perf_counter()
+        batched = await self._pipeline.run(servable, job)
+        explanation = await self._explain(servable, question)
         self.metrics.predicted(
             servable.name,
             servable.version,
@@ -152,9 +161,9 @@ class Service:
             explanation=explanation,
         )
 
-    async def _explain(self, call: Call) -> list[dict[str, Any]] | None:
+    async def _explain(self, servable: Servable, question: Any) -> list[dict[str, Any]] | None:
         """Run the explain node where the question asks for it: in a thread, it takes a hundred forecasts' time."""
-        explain = call.servable.explanation(call.question)
+        explain = servable.explanation(question)
         if explain is None:
             return None
         return await asyncio.get_running_loop().run_in_executor(self._executor, explain)
@@ -201,21 +210,33 @@ class Service:
         served = self.shelf.versions(name, field="path.name")
         versions = []
         for version, life in self.shelf.lives.of_name(name).items():
-            fault = await self._fault(served[version]) if version in served else "not served"
-            versions.append(
-                {
-                    "version": version,
-                    "ready": not fault,
-                    "detail": fault or "answers",
-                    "predictions": self.metrics.predictions(name, version),
-                    **life.to_json(),
-                }
-            )
+            told = await self._told(served.get(version))
+            counted = {"predictions": self.metrics.predictions(name, version)}
+            versions.append({"version": version, **told, **counted, **life.to_json()})
         return {"name": name, "versions": versions}
 
+    async def _told(self, servable: Servable | None) -> dict[str, Any]:
+        """Return whether a version answers, and whether it is in memory; one that sleeps is not woken for it."""
+        if servable is None:
+            return {"ready": False, "detail": "not served", "resident": False, "memory_bytes": None}
+        taken = None if self._models is None else self._models.size_bytes(servable)
+        if self._models is not None and self._models.sleeps(servable):
+            fault = self._models.fault(servable)
+            told = {"ready": not fault, "detail": fault or "sleeps until it is asked", "resident": False}
+        else:
+            fault = await self._fault(servable)
+            told = {"ready": not fault, "detail": fault or "answers", "resident": True}
+        return {**told, "memory_bytes": taken}
+
     async def check(self) -> None:
-        """Let every version answer a made-up question; raise NotReadyError that names the first that cannot."""
+        """Let every version answer a made-up question; raise NotReadyError that names the first that cannot.
+
+        Those that sleep are left alone: each look would load hundreds. One that could not be loaded makes the
+        process neither unready nor ill, as no new process would load it either; its status tells.
+        """
         for servable in self.shelf:
+            if self._models is not None and self._models.sleeps(servable):
+                continue
             if fault := await self._fault(servable):
                 raise NotReadyError(
                     f"model '{servable.name}' {servable.version} does not answer: {fault}", retry_after_s=2
@@ -232,13 +253,21 @@ class Service:
     async def _probe(self, servable: Servable) -> str:
         try:
             async with asyncio.timeout(self.limits.request_timeout_s):
-                await self._pipeline.run(servable, servable.probe())
+                await self._try(servable)
         except TimeoutError:
             return f"no answer within {self.limits.request_timeout_s:g} s"
         except Exception as error:
             logger.exception("model %s does not answer its probe", servable.key)
             return type(error).__name__
         return ""
+
+    async def _try(self, servable: Servable) -> None:
+        if self._models is None:
+            await self._pipeline.run(servable, servable.probe())
+            return
+        with self._models.look_in(servable) as awake:
+            if awake is not None:
+                await self._pipeline.run(awake, awake.probe())
 
 
 def fused_service(
@@ -253,6 +282,7 @@ def fused_service(
     steps: Sequence[CallStep] = (),
     observers: Sequence[Observer] = (),
     scrape: Callable[[], Awaitable[str]] | None = None,
+    models: ModelCache | None = None,
 ) -> Service:
     """Return a service that computes everything in this process.
 
@@ -264,16 +294,20 @@ def fused_service(
         Most rows in one call of a model.
     threads
         For blocking work.
-    shelf, limits, metrics, clock, steps, observers, scrape
+    shelf, limits, metrics, clock, steps, observers, scrape, models
         See Service.
     """
     executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="model")
     admitted = limits.max_concurrent_requests + limits.max_queued_requests
     # Room for a probe of each model, so that a full house is not taken for an ill one.
     batching = Batching(target_s=target_s, max_rows=max_batch_size, max_waiting=admitted + len(list(shelf)))
+    awake = [each for each in shelf if not isinstance(each, Asleep)]
+    lanes = FusedPipeline([*awake, *(models.awake if models else ())], executor, batching=batching, metrics=metrics)
+    if models is not None:
+        models.open(lanes)
     return Service(
         shelf=shelf,
-        pipeline=FusedPipeline(shelf, executor, batching=batching, metrics=metrics),
+        pipeline=lanes,
         executor=executor,
         limits=limits,
         metrics=metrics,
@@ -281,4 +315,5 @@ def fused_service(
         steps=steps,
         observers=observers,
         scrape=scrape,
+        models=models,
     )

@@ -75,6 +75,7 @@ class _Computation:
         answer = await self.next(self.call)
         keep = answer.rung == PRIMARY
         if keep:
+            answer.servable = self.call.servable  # not the one in memory, which would stay there with its answer
             make_own(answer)
             answer.write()
         return Computed(value=answer, keep=keep)

@@ -51,6 +51,16 @@ def test_nodes_one_after_another_are_the_ensemble(model: ForecastModel, hourly: 
     np.testing.assert_array_equal(result.values, ensemble.forecast(hourly).values)
 
 
+def like(model: ForecastModel, kind: type[ForecastModel]) -> ForecastModel:
+    return kind(
+        name=model.name,
+        version=model.version,
+        ensemble=model.ensemble,
+        schema=model.schema,
+        metrics=model.metrics,
+    )
+
+
 class Picky(ForecastModel):
     """Breaks on plant-2: the whole batch, as a model does."""
 
@@ -61,7 +71,7 @@ class Picky(ForecastModel):
 
 
 def test_a_bad_request_of_a_batch_fails_alone(model: ForecastModel, jobs: list[Job]) -> None:
-    picky = Picky(**vars(model))
+    picky = like(model, Picky)
     answers = compute_each(picky, jobs)
     assert isinstance(answers[1], RuntimeError)
     expected = compute(model, jobs)
@@ -89,7 +99,7 @@ def test_a_batch_is_split_as_it_was_sent(model: ForecastModel, jobs: list[Job]) 
             calls.append(len(features))
             return super().member(index, features)
 
-    counting = Counting(**vars(model))
+    counting = like(model, Counting)
     results: Sequence[Any] = compute(counting, [jobs[0], both, jobs[2]])
     assert calls == [4, 4, 4]
     assert [result.point.shape for result in results] == [(1, 6, 1), (2, 2, 1), (1, 6, 1)]
