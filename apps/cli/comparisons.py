@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -137,15 +139,19 @@ def _covariates(file: Path) -> list[tuple[str, float]]:
             rows = list(csv.DictReader(stream))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: cannot be read: {error}") from error
-    known = []
-    for line, row in enumerate(rows, start=2):
-        try:
-            known.append((row["unit"], float(row["value"])))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{file}, line {line}: got {row}, expected a unit and its value, a number") from error
-    if not known:
+    if not rows:
         raise DataError(f"{file}: got no rows, expected a header 'unit,value' and a row a unit")
-    return known
+    return [_covariate(row, f"{file}, line {line}") for line, row in enumerate(rows, start=2)]
+
+
+def _covariate(row: Mapping[str, str], place: str) -> tuple[str, float]:
+    try:
+        unit, value = row["unit"], float(row["value"])
+    except (KeyError, TypeError, ValueError):
+        unit, value = "", math.nan
+    if not unit or not math.isfinite(value):
+        raise DataError(f"{place}: got {dict(row)}, expected a unit and its value, a number")
+    return unit, value
 
 
 def _arm(text: str) -> tuple[str, float]:

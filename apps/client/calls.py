@@ -16,7 +16,7 @@ import orjson
 from apps.client.faults import error_of, reading
 from apps.client.results import ForecastResult, PredictResult, ServedInfo
 from apps.client.retry import Retries
-from cluster.errors import UnknownNameError
+from cluster.errors import DataError, UnknownNameError
 from training.core.panel import Panel
 from training.core.validation import ID, TIME
 
@@ -59,8 +59,22 @@ class Ask:
 
     def options(self) -> dict[str, Any]:
         """Return the arguments of httpx's `request`."""
-        kinds = {"content-type": ARROW, "accept": ARROW} if self.arrow is not None else {}
-        return {"json": self.json, "content": self.arrow, "params": self.params, "headers": kinds}
+        if self.arrow is not None:
+            return self._with(self.arrow, {"content-type": ARROW, "accept": ARROW})
+        if self.json is not None:
+            return self._with(_written(self.json), {"content-type": "application/json"})
+        return self._with(None, {})
+
+    def _with(self, content: bytes | None, headers: Mapping[str, str]) -> dict[str, Any]:
+        return {"content": content, "params": self.params, "headers": headers}
+
+
+def _written(body: Mapping[str, Any]) -> bytes:
+    """Return JSON text; what is not a number becomes null, and the server tells where it stands."""
+    try:
+        return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+    except orjson.JSONEncodeError as error:
+        raise DataError(f"the request cannot be written as JSON: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

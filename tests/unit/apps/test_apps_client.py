@@ -24,6 +24,7 @@ from apps.client.results import ForecastResult, ServedInfo
 from apps.client.retry import Retries, RetryBudget, RetryPolicy
 from cluster.errors import (
     ConfigError,
+    DataError,
     ForbiddenError,
     GateRefused,
     HeliotropeError,
@@ -448,3 +449,10 @@ def test_tables_travel_both_ways_and_give_the_same_forecast(
     assert table.num_rows == len(frame) == 4
     assert table.column("prediction").to_pylist() == frame["prediction"].tolist()
     assert table.column("series_id").to_pylist() == frame["series_id"].tolist()
+
+
+def test_a_body_is_written_with_numpy_and_what_cannot_be_is_refused() -> None:
+    wanted = Ask(method="POST", path="/", json={"a": np.float64(1.5), "b": np.array([1, 2]), "c": float("nan")})
+    assert wanted.options()["content"] == b'{"a":1.5,"b":[1,2],"c":null}'
+    with pytest.raises(DataError, match="cannot be written as JSON"):
+        Ask(method="POST", path="/", json={"a": object()}).options()

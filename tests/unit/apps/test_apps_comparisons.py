@@ -14,7 +14,7 @@ from cluster.errors import ConfigError, DataError
 
 def test_units_are_read_with_what_was_known_of_them(tmp_path: Path) -> None:
     file = tmp_path / "units.csv"
-    file.write_text("unit,region,value\nann,at,2.5\n\"bob, jr\",de,-1\n")
+    file.write_text('unit,region,value\nann,at,2.5\n"bob, jr",de,-1\n')
     assert _covariates(file) == [("ann", 2.5), ("bob, jr", -1.0)]
 
 
@@ -23,6 +23,8 @@ def test_units_are_read_with_what_was_known_of_them(tmp_path: Path) -> None:
     [
         ("unit,value\nann,much\n", "line 2"),
         ("unit,value\nann,1\nbob\n", "line 3"),
+        ("unit,value\nann,nan\n", "line 2"),
+        ("unit,value\n,1\n", "line 2"),
         ("user,value\nann,1\n", "expected a unit and its value"),
         ("unit,value\n", "got no rows"),
         ("", "got no rows"),
