@@ -20,7 +20,7 @@ from benchmarks.serving.model import make
 
 CONNECTIONS = 64
 LIMIT_MS = 100.0
-SHARES = (0.95, 0.8, 0.65, 0.5, 0.35, 0.2)
+SHARES = (0.95, 0.88, 0.81, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.42, 0.35, 0.27, 0.2)
 WARM_S, CLOSED_S, OPEN_S, ONE_S = 2.0, 4.0, 4.0, 3.0
 PEERS = (("fastapi", 1), ("fastapi", 2), ("litserve", 2), ("bentoml", 2))
 REPLICAS = (1, 2)
