@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from serve_deployments.admission import OverloadedError
 from serve_deployments.batch_policy import BatchPolicy, Reason
+from serve_deployments.line import Batched, Line, Waiting, hand_out
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -21,23 +19,6 @@ parsed (second) and submitted (third). A turn without events takes microseconds.
 TURNS_BETWEEN = 16
 """Turns after a batch, before the next: the loop takes one new connection a turn, so that with 3 a crowd of callers
 came in no faster than batches went out, one by one, and none of them could even be refused."""
-
-
-@dataclass(frozen=True)
-class Batched(Generic[B]):
-    """One request's answer, and how many requests shared its batch."""
-
-    value: B
-    requests: int
-
-
-@dataclass(slots=True)
-class _Waiting(Generic[A]):
-    item: A
-    rows: int
-    alike: Hashable
-    since_s: float
-    future: asyncio.Future[Any]
 
 
 def _one(item: Any) -> int:  # noqa: ARG001 - items that are all one size
@@ -90,14 +71,14 @@ class Batcher(Generic[A, B]):
         released: Callable[[Reason], None] = lambda reason: None,  # noqa: ARG005 - nobody counts
     ) -> None:
         self._run, self._executor, self._policy, self._inline = run, executor, policy, inline
-        self._max_waiting, self._rows, self._alike, self._released = max_waiting, rows, alike, released
+        self._released = released
+        self._line: Line[A] = Line(most=max_waiting, rows=rows, alike=alike)
         self._ended_s = time.perf_counter()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begin()
 
     def _begin(self) -> None:
-        self._queue: deque[_Waiting[A]] = deque()
-        self._queued_rows = 0
+        self._line.clear()
         self._busy = self._working = False
         self._handle: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -114,20 +95,12 @@ class Batcher(Generic[A, B]):
         if self._loop is not loop:  # what a loop that has ended was about to do, it never will
             self._loop = loop
             self._begin()
-        if len(self._queue) >= self._max_waiting:
-            raise OverloadedError(
-                f"the model is busy: got {len(self._queue)} requests waiting, expected fewer than "
-                f"{self._max_waiting}; try again later or raise ML_MAX_CONCURRENT_REQUESTS",
-                retry_after_s=1.0,
-            )
-        waiting = _Waiting(item, self._rows(item), self._alike(item), loop.time(), loop.create_future())
-        self._queue.append(waiting)
-        self._queued_rows += waiting.rows
-        if self._timer is not None and self._queued_rows >= self._policy.size:
+        joined = self._line.join(item)
+        if self._timer is not None and self._line.rows >= self._policy.size:
             self._stop_waiting("full")
         elif not self._working and self._handle is None and self._timer is None:
             self._look_in(TURNS)
-        answer: Batched[B] = await waiting.future
+        answer: Batched[B] = await joined
         return answer
 
     def _look_in(self, turns: int) -> None:
@@ -136,13 +109,13 @@ class Batcher(Generic[A, B]):
 
     def _look(self) -> None:
         self._handle = None
-        self._drop_cancelled()
-        if not self._queue:
+        self._line.drop_cancelled()
+        if not self._line:
             self._busy = False
             return
         loop = asyncio.get_running_loop()
-        waited_s = loop.time() - self._queue[0].since_s
-        decision = self._policy.decide(self._queued_rows, waited_s, busy=self._busy)
+        waited_s = loop.time() - self._line.since_s
+        decision = self._policy.decide(self._line.rows, waited_s, busy=self._busy)
         if decision.wait_s > 0:
             self._timer = loop.call_later(decision.wait_s, self._stop_waiting, "deadline")
         else:
@@ -152,19 +125,13 @@ class Batcher(Generic[A, B]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._drop_cancelled()
-        if self._queue:
+        self._line.drop_cancelled()
+        if self._line:
             self._release(reason)
-
-    def _drop_cancelled(self) -> None:
-        """Forget callers that have given up: nothing is computed for them."""
-        if any(each.future.done() for each in self._queue):
-            self._queue = deque(each for each in self._queue if not each.future.done())
-            self._queued_rows = sum(each.rows for each in self._queue)
 
     def _release(self, reason: Reason) -> None:
         self._released(reason)
-        batch, self._working = self._take(self._policy.size), True
+        batch, self._working = self._line.take(self._policy.size), True
         items, begun_s = [each.item for each in batch], time.perf_counter()
         if self._inline and sum(each.rows for each in batch) <= self._policy.size:
             self._finish(batch, begun_s, _run_here(self._run, items))
@@ -173,21 +140,7 @@ class Batcher(Generic[A, B]):
         running = loop.run_in_executor(self._executor, self._run, items)
         running.add_done_callback(lambda done: self._finish(batch, begun_s, done))
 
-    def _take(self, size: int) -> list[_Waiting[A]]:
-        """Take the first item and those that may go with it, up to `size` rows."""
-        batch, left, rows = [self._queue.popleft()], deque[_Waiting[A]](), 0
-        rows = batch[0].rows
-        for each in self._queue:
-            if each.alike == batch[0].alike and rows + each.rows <= size:
-                batch.append(each)
-                rows += each.rows
-            else:
-                left.append(each)
-        self._queue = left
-        self._queued_rows -= rows
-        return batch
-
-    def _finish(self, batch: list[_Waiting[A]], begun_s: float, done: Future[Any] | asyncio.Future[Any]) -> None:
+    def _finish(self, batch: list[Waiting[A]], begun_s: float, done: Future[Any] | asyncio.Future[Any]) -> None:
         self._working, self._busy = False, True
         self._look_in(TURNS_BETWEEN)
         error = done.exception()
@@ -196,13 +149,7 @@ class Batcher(Generic[A, B]):
             ended_s = time.perf_counter()
             self._policy.learn(sum(each.rows for each in batch), ended_s - begun_s, begun_s - self._ended_s)
             self._ended_s = ended_s
-        for waiting, answer in zip(batch, answers, strict=True):
-            if waiting.future.done():
-                continue
-            if isinstance(answer, BaseException):
-                waiting.future.set_exception(answer)
-            else:
-                waiting.future.set_result(Batched(answer, len(batch)))
+        hand_out(batch, answers)
 
 
 def _run_here(run: Callable[[Sequence[Any]], Sequence[Any]], items: Sequence[Any]) -> Future[Any]:

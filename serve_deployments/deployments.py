@@ -26,14 +26,15 @@ from cluster.monitoring import metrics_actor, request_log
 from cluster.monitoring.metrics import Metrics
 from serve_deployments.assembly import Assembly
 from serve_deployments.batch_policy import BatchPolicy
-from serve_deployments.batching import Batched, Batcher
+from serve_deployments.batching import Batcher
 from serve_deployments.graph import GraphSpec, Scaling
 from serve_deployments.ingress import App, build_api
 from serve_deployments.loading import load_servable
 from serve_deployments.node_cost import INLINE_MOST_S, measure
-from serve_deployments.pipelines import MemberCall, SpreadPipeline
+from serve_deployments.pipelines import Batching
 from serve_deployments.servable import Servable, member_each
 from serve_deployments.service import Service, fused_service
+from serve_deployments.spread import MemberCall, Output, SpreadPipeline
 
 logger = logging.getLogger(__name__)
 PUSH_PERIOD_S = 1.0
@@ -86,8 +87,8 @@ def _member_options(spec: GraphSpec, name: str) -> Any:
         **_replicas(spec, spec.max_batch_size, lowest=0),
         name=name,
         ray_actor_options={"num_cpus": spec.member_cpus},
-        # One batch at work and one that gathers.
-        max_ongoing_requests=2 * spec.max_batch_size,
+        # Each ingress replica has no more inside; what is too much for this replica its batcher refuses.
+        max_ongoing_requests=spec.limits.max_concurrent_requests + HEALTH_ROOM,
         max_queued_requests=spec.limits.max_concurrent_requests + spec.limits.max_queued_requests,
     )
 
@@ -244,9 +245,13 @@ class SpreadIngress:
             key: [parts.guard.traced(handle.deployment_name, member_call(handle)) for handle in handles]
             for key, handles in members.items()
         }
+        admitted = spec.limits.max_concurrent_requests + spec.limits.max_queued_requests
+        batching = Batching(
+            target_s=spec.target_s, max_rows=spec.max_batch_size, max_waiting=admitted + len(list(self._shelf))
+        )
         service = Service(
             shelf=self._shelf,
-            pipeline=SpreadPipeline(calls, self._executor),
+            pipeline=SpreadPipeline(self._shelf, calls, self._executor, batching=batching, metrics=metrics),
             executor=self._executor,
             limits=spec.limits,
             metrics=metrics,
@@ -318,21 +323,23 @@ class Member:
         servable = load_servable(spec, spec.models[model])
         self._probe = servable.prepare([servable.probe()])
         inline = measure(servable).members_s[index] <= INLINE_MOST_S
+        self._policy = BatchPolicy(target_s=spec.target_s, max_size=spec.max_batch_size)
         self._batcher: Batcher[Any, np.ndarray[Any, Any]] = Batcher(
             partial(member_each, servable, index),
             _threads(spec),
-            BatchPolicy(target_s=spec.target_s, max_size=spec.max_batch_size),
+            self._policy,
             inline=inline,
-            max_waiting=4 * spec.max_batch_size,
+            max_waiting=spec.limits.max_concurrent_requests + HEALTH_ROOM,
             rows=len,
             released=partial(metrics.released, node_name(servable, index)),
         )
         self._pushing: asyncio.Task[None] | None = None
 
-    async def predict(self, features: Any) -> Batched[np.ndarray[Any, Any]] | Exception:
+    async def predict(self, features: Any) -> Output | Exception:
         """Return the output; an error comes as a value, so that it keeps its class on the way."""
         try:
-            return await self._batcher.submit(features)
+            batched = await self._batcher.submit(features)
+            return Output(batched.value, self._policy.size)
         except Exception as error:  # noqa: BLE001 - raised again where the request is
             return error
 
@@ -347,7 +354,7 @@ def member_call(handle: DeploymentHandle) -> MemberCall:
     by_value = handle.options(method_name="predict", _by_reference=False)
     by_reference = handle.options(method_name="predict", _by_reference=True)
 
-    async def call(features: Any) -> Batched[np.ndarray[Any, Any]]:
+    async def call(features: Any) -> Output:
         way = by_value if _nbytes(features) <= BY_VALUE_BYTES else by_reference
         try:
             return await _once(way, features)
@@ -369,12 +376,12 @@ def _nbytes(features: Any) -> int:
     return sum(value.nbytes for value in vars(features).values() if isinstance(value, np.ndarray))
 
 
-async def _once(handle: DeploymentHandle, features: Any) -> Batched[np.ndarray[Any, Any]]:
+async def _once(handle: DeploymentHandle, features: Any) -> Output:
     try:
         reply = await handle.remote(features)
     except (BackPressureError, DeploymentUnavailableError) as error:
         raise TransientError(f"a member takes no more requests: {error}", retry_after_s=1.0) from error
     if isinstance(reply, Exception):
         raise reply
-    answered: Batched[np.ndarray[Any, Any]] = reply
+    answered: Output = reply
     return answered

@@ -19,7 +19,7 @@ from cluster.security.quota import Bucket, Quota
 from cluster.security.rate_limit import Office, OfficeFailure, RateLimit, local_office
 from serve_deployments.guard_spec import GuardSpec
 from serve_deployments.guard_steps import NoteModelStep, RateStep, RecordStep
-from serve_deployments.pipelines import MemberCall
+from serve_deployments.spread import MemberCall
 from serve_deployments.steps import CallStep, DoorStep
 from serve_deployments.trace_steps import TraceModelStep, TraceStep, traced
 

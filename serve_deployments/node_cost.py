@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from serve_deployments.servable import Servable
 
@@ -52,25 +53,31 @@ def measure(servable: Servable, clock_s: Callable[[], float] = time.perf_counter
         Seconds from any origin.
     """
     jobs = [servable.probe()]
-
-    def timed(node: Callable[[], T]) -> tuple[T, float]:
-        took = []
-        for _ in range(WARM_CALLS + CALLS):
-            begun_s = clock_s()
-            made = node()
-            took.append(clock_s() - begun_s)
-        return made, min(took[WARM_CALLS:])
-
-    features, features_s = timed(lambda: servable.prepare(jobs))
+    features, features_s = _timed(lambda: servable.prepare(jobs), clock_s)
     outputs, members_s = [], []
     for index in range(len(servable.members)):
-        output, took_s = timed(_member(servable, index, features))
+        output, took_s = _timed(partial(servable.member, index, features), clock_s)
         outputs.append(output)
         members_s.append(took_s)
-    combined, combine_s = timed(lambda: servable.combine(outputs))
-    _, describe_s = timed(lambda: servable.describe(jobs, combined))
+    combined, combine_s = _timed(lambda: servable.combine(outputs), clock_s)
+    _, describe_s = _timed(lambda: servable.describe(jobs, combined), clock_s)
     return NodeCost(features_s=features_s, members_s=tuple(members_s), combine_s=combine_s, describe_s=describe_s)
 
 
-def _member(servable: Servable, index: int, features: Any) -> Callable[[], Any]:
-    return lambda: servable.member(index, features)
+def measure_ends(servable: Servable, clock_s: Callable[[], float] = time.perf_counter) -> float:
+    """Return the seconds of a version's nodes before and after its members, which are asked just once."""
+    jobs = [servable.probe()]
+    features, features_s = _timed(lambda: servable.prepare(jobs), clock_s)
+    outputs = [servable.member(index, features) for index in range(len(servable.members))]
+    _, after_s = _timed(lambda: servable.describe(jobs, servable.combine(outputs)), clock_s)
+    return features_s + after_s
+
+
+def _timed(node: Callable[[], T], clock_s: Callable[[], float]) -> tuple[T, float]:
+    """Return what a node makes, and the seconds of its fastest call."""
+    took = []
+    for _ in range(WARM_CALLS + CALLS):
+        begun_s = clock_s()
+        made = node()
+        took.append(clock_s() - begun_s)
+    return made, min(took[WARM_CALLS:])

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from cluster.monitoring.metrics import Metrics
 from serve_deployments.batch_policy import BatchPolicy
-from serve_deployments.batching import Batched, Batcher
+from serve_deployments.batching import Batcher
+from serve_deployments.line import Batched
 from serve_deployments.node_cost import INLINE_MOST_S, measure
 from serve_deployments.servable import Servable, compute_each
-
-MemberCall = Callable[[Any], Awaitable[Batched[np.ndarray[Any, Any]]]]
-"""Sends features to a member and returns its output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,37 +101,3 @@ class FusedPipeline(Pipeline):
     async def run(self, servable: Servable, job: Any) -> Batched[Any]:
         """Return the result from the batch that the job goes into."""
         return await self._batchers[servable.key].submit(job)
-
-
-class SpreadPipeline(Pipeline):
-    """Features, combination and description in this process, each member in a deployment of its own.
-
-    What stays costs less than the way to another process (2 to 4 ms a hop); only what is worth scaling on its own,
-    or needs other hardware, travels.
-
-    Parameters
-    ----------
-    members
-        Version key -> one call for each member, in order.
-    executor
-        Threads for the nodes that stay.
-    """
-
-    def __init__(self, members: Mapping[str, Sequence[MemberCall]], executor: Executor) -> None:
-        self._members, self._executor = members, executor
-
-    async def run(self, servable: Servable, job: Any) -> Batched[Any]:
-        """Return the result of the members' outputs, combined."""
-        loop = asyncio.get_running_loop()
-        features = await loop.run_in_executor(self._executor, servable.prepare, [job])
-        calls = self._members[servable.key]
-        answers = await asyncio.gather(*(call(features) for call in calls))
-        outputs = [answer.value for answer in answers]
-        result = await loop.run_in_executor(self._executor, _finish, servable, job, outputs)
-        if isinstance(result, Exception):
-            raise result
-        return Batched(result, max(answer.requests for answer in answers))
-
-
-def _finish(servable: Servable, job: Any, outputs: Sequence[np.ndarray[Any, Any]]) -> Any:
-    return servable.describe([job], servable.combine(outputs))[0]

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import numpy as np
-
 from cluster.errors import HeliotropeError
 from cluster.monitoring.request_log import current
 from cluster.monitoring.tracing import Tracing, trace_id_of
-from serve_deployments.batching import Batched
-from serve_deployments.pipelines import MemberCall
+from serve_deployments.spread import MemberCall, Output
 from serve_deployments.steps import Answer, Call, Reply, Visit
 
 
@@ -69,13 +66,13 @@ class TraceModelStep:
 def traced(tracing: Tracing, name: str, call: MemberCall) -> MemberCall:
     """Return the call of a member with a span around each: the way there, the wait for its batch, and the way back.
 
-    The member computes for many requests at once, so that no span of its own would belong to one of them.
+    Many requests travel together; the span is the child of the first of them.
     """
 
-    async def run(features: Any) -> Batched[np.ndarray[Any, Any]]:
+    async def run(features: Any) -> Output:
         with tracing.node(f"member {name}", {}) as span:
-            batched = await call(features)
-            span.set_attribute("heliotrope.batch_requests", batched.requests)
-            return batched
+            output = await call(features)
+            span.set_attribute("heliotrope.batch_rows", len(output.value))
+            return output
 
     return run

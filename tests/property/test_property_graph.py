@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster.monitoring.metrics import Metrics
-from serve_deployments.batching import Batched
 from serve_deployments.handlers.forecast import ForecastModel, compact
 from serve_deployments.handlers.validate import Job
-from serve_deployments.pipelines import Batching, FusedPipeline, MemberCall, SpreadPipeline
+from serve_deployments.pipelines import Batching, FusedPipeline
 from serve_deployments.servable import compute, member_each
+from serve_deployments.spread import MemberCall, Output, SpreadPipeline
 from training.core.panel import Panel
 from training.core.splits import chronological_split
 from training.models.ensemble import Ensemble
@@ -57,16 +57,19 @@ def _jobs(model: ForecastModel, hourly: Panel, wanted: Sequence[tuple[list[int],
     ]
 
 
-def _members(model: ForecastModel) -> list[MemberCall]:
-    """Members as if elsewhere: features travel by pickle, and share a call with the features before them."""
+def _members(model: ForecastModel, size: int) -> list[MemberCall]:
+    """Members as if elsewhere: features travel by pickle, and share a call with the features before them.
+
+    They say that they would take `size` rows at once.
+    """
     import pickle
 
     def call(index: int) -> MemberCall:
         before: list[Any] = []
 
-        async def predict(features: Any) -> Batched[Any]:
+        async def predict(features: Any) -> Output:
             before.append(pickle.loads(pickle.dumps(features)))
-            return Batched(member_each(model, index, before[-3:])[-1], 1)
+            return Output(member_each(model, index, before[-3:])[-1], size)
 
         return predict
 
@@ -83,7 +86,11 @@ def test_alone_fused_and_spread_give_the_same(model: ForecastModel, hourly: Pane
     pool = ThreadPoolExecutor(1)
     batching = Batching(target_s=1.0, max_rows=64, max_waiting=100)
     fused = FusedPipeline([model], pool, batching=batching, metrics=Metrics())
-    spread = SpreadPipeline({model.key: _members(model)}, pool)
+    # Groups that members keep small, and groups of all who are there.
+    few, many = (
+        SpreadPipeline([model], {model.key: _members(model, size)}, pool, batching=batching, metrics=Metrics())
+        for size in (2, 64)
+    )
 
     @BOUNDS
     @given(wanted=batches())
@@ -91,12 +98,13 @@ def test_alone_fused_and_spread_give_the_same(model: ForecastModel, hourly: Pane
         jobs = _jobs(model, hourly, wanted)
 
         async def both() -> None:
-            together = await asyncio.gather(*(fused.run(model, job) for job in jobs))
-            apart = [await spread.run(model, job) for job in jobs]
-            for job, one, other in zip(jobs, together, apart, strict=True):
+            ways = [
+                await asyncio.gather(*(pipeline.run(model, job) for job in jobs)) for pipeline in (fused, few, many)
+            ]
+            for job, *answers in zip(jobs, *ways, strict=True):
                 (alone,) = compute(model, [job])
-                _same(one.value, alone)
-                _same(other.value, alone)
+                for answer in answers:
+                    _same(answer.value, alone)
 
         asyncio.run(both())
 

@@ -12,7 +12,8 @@ import pytest
 from cluster.errors import DataError, TransientError
 from serve_deployments.admission import Admission, OverloadedError
 from serve_deployments.batch_policy import BatchPolicy
-from serve_deployments.batching import TURNS_BETWEEN, Batched, Batcher
+from serve_deployments.batching import TURNS_BETWEEN, Batcher
+from serve_deployments.line import Batched
 
 
 class Doubler:

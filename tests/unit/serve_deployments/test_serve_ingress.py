@@ -17,8 +17,8 @@ from cluster.security.key_file import KeyFile
 from cluster.security.key_ring import KeyRing
 from cluster.security.roles import Role
 from serve_deployments.access_step import AccessStep
-from serve_deployments.batching import Batched
 from serve_deployments.ingress import build_api
+from serve_deployments.line import Batched
 from serve_deployments.patience import Patience
 from serve_deployments.pipelines import Pipeline
 from serve_deployments.question_routes import FORECAST_PATH

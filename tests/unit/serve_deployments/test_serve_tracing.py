@@ -18,11 +18,11 @@ from opentelemetry.trace import StatusCode
 from cluster.clock import SystemClock
 from cluster.monitoring.request_log import RequestLines
 from cluster.monitoring.tracing import Tracing
-from serve_deployments.batching import Batched
 from serve_deployments.guard_steps import RecordStep
 from serve_deployments.ingress import build_api
 from serve_deployments.question_routes import FORECAST_PATH
 from serve_deployments.service import Service
+from serve_deployments.spread import Output
 from serve_deployments.steps import chain
 from serve_deployments.trace_steps import TraceModelStep, TraceStep, traced
 
@@ -102,12 +102,12 @@ def test_a_refusal_is_no_fault_and_a_failure_is(
 
 
 def test_each_member_elsewhere_has_a_span(tracing: Tracing, exporter: InMemorySpanExporter) -> None:
-    async def member(features: Any) -> Batched[np.ndarray[Any, Any]]:
-        return Batched(np.zeros(features), 3)
+    async def member(features: Any) -> Output:
+        return Output(np.zeros(features), 64)
 
     async def ask() -> None:
         with tracing.node("answer nox", {}):
-            await asyncio.gather(traced(tracing, "a", member)(1), traced(tracing, "b", member)(2))
+            await asyncio.gather(traced(tracing, "a", member)(3), traced(tracing, "b", member)(3))
 
     asyncio.run(ask())
     spans = named(exporter)
@@ -118,7 +118,7 @@ def test_each_member_elsewhere_has_a_span(tracing: Tracing, exporter: InMemorySp
         span = spans[name]
         assert span.parent is not None
         assert span.parent.span_id == parent.span_id
-        assert dict(span.attributes or {}) == {"heliotrope.batch_requests": 3}
+        assert dict(span.attributes or {}) == {"heliotrope.batch_rows": 3}
 
 
 def test_without_traces_nothing_of_them_is_imported() -> None:

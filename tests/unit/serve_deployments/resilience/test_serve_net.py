@@ -332,7 +332,7 @@ def test_what_nobody_waits_for_any_more_is_not_computed(make: Make, good_request
         while not model.calls:
             await asyncio.sleep(0)
         waiting = [asked(horizon) for horizon in (2, 3, 4, 2, 3, 4)]
-        while len(batcher._queue) < 3:
+        while len(batcher._line) < 3:
             await asyncio.sleep(0)
         stays = waiting[0]
         for task in waiting[1:]:
