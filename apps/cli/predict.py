@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from apps.client.client import Client
     from apps.client.results import ServedInfo, TargetForecast
+    from apps.pipelines.fitted import Situation
 
 FORECAST = "forecast"
 SHOWN_ROWS = 20
@@ -32,6 +33,7 @@ def predict(
     version: str | None = typer.Option(None, help="A served version such as 1.0.0."),
     timestamp: str = typer.Option("timestamp", help="The file's column with times."),
     series: str | None = typer.Option(None, help="The file's column with series ids."),
+    future: Path | None = typer.Option(None, help="A file with what is known ahead; by default the last rows."),
     endpoint: str | None = typer.Option(None, help="Base URL of the API; the platform that runs here by default."),
     output: Path | None = typer.Option(None, help="Write the answer to this CSV file too, all rows of it."),
     as_json: bool = JsonOption,
@@ -43,10 +45,11 @@ def predict(
     with client_of(endpoint) as client:
         served = client.model(model, version)
         if served.kind == FORECAST:
-            answer = _forecast(client, served, source, version, horizon, timestamp, series)
+            asked = _asked(served, source, future, timestamp, series)
+            answer = _forecast(client, served, asked, version, horizon)
         elif served.kind == ROWS_KIND:
-            if horizon is not None:
-                raise UserError(f"'{model}' predicts rows and has no horizon: leave out --horizon")
+            if horizon is not None or future is not None:
+                raise UserError(f"'{model}' predicts rows: leave out --horizon and --future")
             answer = predict_rows(client, served, source, version)
         else:
             raise UserError(
@@ -87,19 +90,27 @@ class Shown:
     left_out: int = 0
 
 
-def _forecast(
-    client: Client,
-    served: ServedInfo,
-    source: str,
-    version: str | None,
-    horizon: int | None,
-    timestamp: str,
-    series: str | None,
-) -> Shown:
-    from apps.pipelines.source import load_history
+def _asked(served: ServedInfo, source: str, future: Path | None, timestamp: str, series: str | None) -> Situation:
+    """Return the end of a file's series and what is known ahead of it, as a served model needs them."""
+    from apps.pipelines.fitted import Situation
 
-    history = load_history(source, served.schema, rows=served.context, timestamp=timestamp, series=series)
-    answer = client.forecast(served.name, history, version=version, horizon=horizon)
+    asked = Situation.read(
+        source,
+        served.schema,
+        context=served.context,
+        known=served.known,
+        horizon=served.horizon,
+        future=future,
+        timestamp=timestamp,
+        series=series,
+    )
+    return asked.ending(served.context)
+
+
+def _forecast(
+    client: Client, served: ServedInfo, asked: Situation, version: str | None, horizon: int | None
+) -> Shown:
+    answer = client.forecast(served.name, asked.history, version=version, horizon=horizon, future=asked.future)
     by = f"{answer.interval_level:.0%} interval, by {answer.model} {answer.version}"
     shown = [
         (f"{each.series_id}: {each.target} in {each.unit}, {by}", step_rows(each)) for each in answer.forecasts

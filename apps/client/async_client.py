@@ -85,9 +85,16 @@ class AsyncClient:
         version: str | None = None,
         horizon: int | None = None,
         levels: Sequence[float] | None = None,
+        future: pd.DataFrame | None = None,
     ) -> ForecastResult:
-        """Return the forecast of each series in `history`, a Panel or the API's columnar JSON."""
-        return await self._run(self._calls.forecast(model, history, version, horizon, levels))
+        """Return the forecast of each series in `history`, a Panel or the API's columnar JSON.
+
+        A model that knows columns ahead needs a `future` beside a Panel: `series_id`, `timestamp` and those
+        columns, at least the rows of its whole horizon after each series.
+        """
+        return await self._run(
+            self._calls.forecast(model, history, version=version, horizon=horizon, levels=levels, future=future)
+        )
 
     async def forecast_table(
         self,

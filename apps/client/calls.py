@@ -16,7 +16,8 @@ import orjson
 from apps.client.faults import error_of, reading
 from apps.client.results import ForecastResult, PredictResult, ServedInfo
 from apps.client.retry import Retries
-from cluster.errors import DataError, UnknownNameError
+from cluster.errors import DataError, UnknownNameError, UserError
+from training.core.future import rows_ahead
 from training.core.panel import Panel
 from training.core.validation import ID, TIME
 
@@ -150,12 +151,17 @@ class Calls:
         self,
         model: str,
         history: Panel | Sequence[Mapping[str, Any]],
+        *,
         version: str | None,
         horizon: int | None,
         levels: Sequence[float] | None,
+        future: pd.DataFrame | None,
     ) -> Call[ForecastResult]:
-        """Forecast what follows each series."""
-        series = series_of(history) if isinstance(history, Panel) else list(history)
+        """Forecast what follows each series; with a future, the model is first asked what it knows ahead."""
+        series: Sequence[Mapping[str, Any]] = series_of(history) if isinstance(history, Panel) else list(history)
+        if future is not None:
+            served = yield from self.model(model, version)
+            series = with_future(history, future, served)
         body: dict[str, Any] = {"model": model, "series": series}
         optional = {"version": version, "horizon": horizon, "levels": levels and list(levels)}
         body |= {key: value for key, value in optional.items() if value is not None}
@@ -244,3 +250,28 @@ def series_of(history: Panel) -> list[dict[str, Any]]:
         }
         for series, rows in history.frame.groupby(ID, sort=False)
     ]
+
+
+def with_future(
+    history: Panel | Sequence[Mapping[str, Any]], future: pd.DataFrame, served: ServedInfo
+) -> list[dict[str, Any]]:
+    """Return a panel as the API's columnar JSON, each series with the rows that follow it.
+
+    Raises
+    ------
+    UserError
+        The model knows nothing ahead; the history is JSON, whose series hold their own `future`; or the future has
+        a fault, see `training.core.future.rows_ahead`.
+    """
+    if not isinstance(history, Panel):
+        raise UserError("future: got a table beside series of JSON, expected a Panel, or a `future` in each series")
+    if not served.known:
+        raise UserError(f"'{served.name}' {served.version} knows nothing ahead: leave `future` out")
+    context = history.last(1)
+    ahead = rows_ahead(future, context, history.schema, served.known, served.horizon)
+    rows = ahead.rows.reshape(len(context), served.horizon, len(served.known))
+    columns = {
+        series: {name: rows[at, :, place].tolist() for place, name in enumerate(served.known)}
+        for at, series in enumerate(context.ids)
+    }
+    return [{**each, "future": columns[each["series_id"]]} for each in series_of(history)]

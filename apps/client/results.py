@@ -34,6 +34,8 @@ class ServedInfo:
         Names of the columns that its requests hold.
     context, horizon
         Rows of history it needs, steps it forecasts at most.
+    known
+        Columns that it knows ahead: each series' `future` holds them.
     raw
         The whole entry.
     """
@@ -44,6 +46,7 @@ class ServedInfo:
     columns: tuple[str, ...]
     context: int
     horizon: int
+    known: tuple[str, ...] = ()
     raw: Json = field(repr=False, compare=False)
 
     @classmethod
@@ -56,6 +59,7 @@ class ServedInfo:
             columns=tuple(column["name"] for column in info["columns"]),
             context=info["context"],
             horizon=info["horizon"],
+            known=tuple(info.get("known", ())),
             raw=info,
         )
 

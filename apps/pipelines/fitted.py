@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -89,10 +90,43 @@ class Situation:
     def load(
         cls, source: str, fitted: Fitted, *, future: Path | None, timestamp: str = TIME, series: str | None = None
     ) -> Situation:
+        """Read what a fitted model is asked from; see `read`."""
+        model = fitted.forecaster
+        return cls.read(
+            source,
+            fitted.schema,
+            context=model.context,
+            known=model.known,
+            horizon=model.horizon,
+            future=future,
+            timestamp=timestamp,
+            series=series,
+        )
+
+    @classmethod
+    def read(
+        cls,
+        source: str,
+        schema: Schema,
+        *,
+        context: int,
+        known: Sequence[str],
+        horizon: int,
+        future: Path | None,
+        timestamp: str = TIME,
+        series: str | None = None,
+    ) -> Situation:
         """Read history and future.
 
         Where the model knows columns ahead and there is no file of them, the last rows of `source` are held back:
         what it knew of them is the future, and the history ends before.
+
+        Parameters
+        ----------
+        context, known, horizon
+            Rows of history that the model needs, columns that it knows ahead, rows that it knows of them.
+        future
+            A file of the rows ahead.
 
         Raises
         ------
@@ -101,19 +135,19 @@ class Situation:
         InsufficientHistoryError
             A series is too short.
         """
-        model = fitted.forecaster
-        held = model.horizon if model.known and future is None else 0
-        rows = load_rows(
-            source, fitted.schema, minimum_rows=model.context + held, timestamp=timestamp, series=series
-        )
+        held = horizon if known and future is None else 0
+        rows = load_rows(source, schema, minimum_rows=context + held, timestamp=timestamp, series=series)
         if future is not None:
-            columns = tuple(replace(fitted.schema.column(name), role="past") for name in model.known)
-            schema = replace(fitted.schema, targets=columns, covariates=()) if columns else fitted.schema
-            return cls(
-                history=rows, future=load_rows(str(future), schema, timestamp=timestamp, series=series).frame
-            )
+            columns = tuple(replace(schema.column(name), role="past") for name in known)
+            ahead = replace(schema, targets=columns, covariates=()) if columns else schema
+            return cls(history=rows, future=load_rows(str(future), ahead, timestamp=timestamp, series=series).frame)
         if not held:
             return cls(history=rows, future=None)
         last = rows.frame.groupby(ID, sort=False).cumcount(ascending=False) < held
-        history = Panel(rows.frame[~last].reset_index(drop=True), fitted.schema)
+        history = Panel(rows.frame[~last].reset_index(drop=True), schema)
         return cls(history=history, future=rows.frame[last].reset_index(drop=True))
+
+    def ending(self, rows: int) -> Situation:
+        """Return the same with no more than each series' last `rows` rows of history."""
+        last = self.history.frame.groupby(ID, sort=False).tail(rows)
+        return replace(self, history=Panel(last, self.history.schema))

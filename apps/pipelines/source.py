@@ -85,11 +85,3 @@ def load_rows(
     if path.exists() or path.suffix:
         return read_panel(path, schema, series_id=series, timestamp=timestamp, minimum_rows=minimum_rows)
     return Panel(load_sample(source).frame, schema).validate(minimum_rows=minimum_rows)
-
-
-def load_history(
-    source: str, schema: Schema, *, rows: int, timestamp: str = TIME, series: str | None = None
-) -> Panel:
-    """Return the last `rows` rows of each series in `source`, under a served model's schema."""
-    panel = load_rows(source, schema, minimum_rows=rows, timestamp=timestamp, series=series)
-    return Panel(panel.frame.groupby(ID, sort=False).tail(rows), schema).validate(minimum_rows=rows)

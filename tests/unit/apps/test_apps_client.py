@@ -456,3 +456,38 @@ def test_a_body_is_written_with_numpy_and_what_cannot_be_is_refused() -> None:
     assert wanted.options()["content"] == b'{"a":1.5,"b":[1,2],"c":null}'
     with pytest.raises(DataError, match="cannot be written as JSON"):
         Ask(method="POST", path="/", json={"a": object()}).options()
+
+
+AHEAD_INFO = {**INFO, "name": "nox", "targets": ["NOX"], "known": ["AT"], "context": 24, "horizon": 6}
+
+
+@pytest.fixture
+def parted(hourly: Panel) -> tuple[Panel, pd.DataFrame]:
+    """History and future of two series, the future with more than is asked for and in another order."""
+    times = np.sort(hourly.frame["timestamp"].unique())
+    future = hourly.frame[hourly.frame["timestamp"] >= times[-8]]
+    return hourly.before(times[-8]), future.sample(frac=1.0, random_state=3)
+
+
+def test_what_is_known_ahead_goes_with_its_series(parted: tuple[Panel, pd.DataFrame]) -> None:
+    history, future = parted
+    server = Server(httpx.Response(200, json={"models": [AHEAD_INFO]}), httpx.Response(200, json=ANSWER))
+    server.client().forecast("nox", history, future=future)
+    sent = {each["series_id"]: each["future"] for each in orjson.loads(server.asked[-1].content)["series"]}
+    for series, rows in future.sort_values("timestamp").groupby("series_id"):
+        assert sent[series] == {"AT": rows["AT"].head(6).tolist()}
+
+
+def test_a_future_that_does_not_fit_is_refused_before_it_is_sent(parted: tuple[Panel, pd.DataFrame]) -> None:
+    history, future = parted
+    later = future[future["timestamp"] > future["timestamp"].min()]
+    for info, asked, ahead, words in (
+        (AHEAD_INFO, history, later, "5 of 6 rows|none at"),
+        (AHEAD_INFO, history, future.drop(columns="AT"), "a column is missing"),
+        (AHEAD_INFO, [{"series_id": "a"}], future, "expected a Panel"),
+        ({**AHEAD_INFO, "known": []}, history, future, "knows nothing ahead"),
+    ):
+        server = Server(httpx.Response(200, json={"models": [info]}))
+        with pytest.raises(UserError, match=words):
+            server.client().forecast("nox", asked, future=ahead)
+        assert len(server.asked) == 1

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import httpx
 import orjson
+import pandas as pd
 import pytest
 
-from apps.cli.predict import SHOWN_ROWS, predict_rows
+from apps.cli.predict import SHOWN_ROWS, _asked, predict_rows
 from apps.client.client import Client
 from apps.client.results import ServedInfo
 from cluster.errors import SchemaError
+from training.core.panel import Panel
 
 SERVED = ServedInfo(
     name="goods", version="1.0.0", kind="predict", columns=("size", "colour"), context=1, horizon=0, raw={}
@@ -52,3 +54,30 @@ def test_a_file_without_a_column_names_it(client: Client, tmp_path: Path) -> Non
     file.write_text("size\n1\n")
     with pytest.raises(SchemaError, match="expected colour too"):
         predict_rows(client, SERVED, str(file), None)
+
+
+def test_what_is_known_ahead_is_the_last_rows_or_another_file(tmp_path: Path, hourly: Panel) -> None:
+    frame = hourly.frame[hourly.frame["series_id"] == "plant-1"].drop(columns="series_id")
+    info = {
+        "name": "nox", "version": "1.0.0", "kind": "forecast", "frequency": "h", "targets": ["NOX"],
+        "known": ["AT"], "context": 24, "horizon": 6,
+        "columns": [
+            {"name": column.name, "unit": column.unit, "kind": column.kind, "low": column.low, "high": column.high}
+            for column in hourly.schema.columns
+        ],
+    }  # fmt: skip
+    served = ServedInfo.from_json(info)
+    whole, past, ahead = tmp_path / "whole.csv", tmp_path / "past.csv", tmp_path / "ahead.csv"
+    frame.to_csv(whole, index=False)
+    frame.head(-6).to_csv(past, index=False)
+    frame.tail(6)[["timestamp", "AT"]].to_csv(ahead, index=False)
+    held, told = (
+        _asked(served, str(file), future, "timestamp", None) for file, future in ((whole, None), (past, ahead))
+    )
+    assert held.future is not None and told.future is not None
+    pd.testing.assert_frame_equal(held.history.frame, told.history.frame)
+    assert len(told.history.frame) == served.context
+    assert held.future["AT"].tolist() == told.future["AT"].tolist() == frame["AT"].tail(6).tolist()
+    plain = _asked(ServedInfo.from_json({**info, "known": []}), str(whole), None, "timestamp", None)
+    assert plain.future is None
+    assert plain.history.frame["NOX"].tolist() == frame["NOX"].tail(24).tolist()
