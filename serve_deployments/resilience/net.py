@@ -96,7 +96,7 @@ class SafetyNet:
             await self.forget(reason, model)
             return 1
 
-        def add(api: Api, service: Service) -> None:  # noqa: ARG001 - the form of all that add routes
+        def add(api: Api, service: Service) -> None:
             async def forget(request: Request, reason: str, model: str | None = None) -> Response:
                 """Throw kept answers away, in all replicas, of one `name@version` or of all; and why."""
                 identity = visit_of(request).identity
@@ -104,6 +104,7 @@ class SafetyNet:
                     identity.need_all_models()
                 else:
                     identity.need_model(model.partition("@")[0])
+                    service.shelf.of_key(model)
                 if reason not in REASONS:
                     raise UserError(
                         f"reason: got '{reason[:100]}', expected one of {', '.join(REASONS)}",

@@ -288,6 +288,7 @@ def test_an_emptied_cache_computes_again_and_reasons_are_checked(
     assert told.json() == {"replicas": 1}
     assert ask(replica, good_request).headers["x-cache"] == "computed"
     assert ask(replica, {}, "/api/cache/forget?reason=mood").status_code == 400
+    assert ask(replica, {}, "/api/cache/forget?reason=drift&model=nox@9.9.9").status_code == 404
     assert replica.sample("ml_cache_invalidations_total", reason="drift") == 1
 
 
