@@ -37,6 +37,7 @@ BENCHMARKS = {
     "rollouts": "benchmarks.rollouts",
     "serving_bulk": "benchmarks.serving.bulk",
     "serving_graph": "benchmarks.serving.graph",
+    "serving_models": "benchmarks.serving_models",
     "serving_kills": "benchmarks.serving.kills",
     "serving_soak": "benchmarks.serving.soak",
     "serving_spike": "benchmarks.serving.spike",

@@ -17,6 +17,8 @@ Sensitivity = Literal["low", "medium", "high"]
 RateBackend = Literal["ray", "redis", "memory"]
 Ingress = Literal["auto", "haproxy", "python"]
 INGRESSES: tuple[Ingress, ...] = ("auto", "haproxy", "python")
+Placement = Literal["fused", "spread", "auto"]
+PLACEMENTS: tuple[Placement, ...] = ("fused", "spread", "auto")
 PROFILES: tuple[Profile, ...] = ("development", "staging", "production")
 SENSITIVITIES: tuple[Sensitivity, ...] = ("low", "medium", "high")
 CacheWhere = Literal["off", "memory", "redis"]
@@ -226,6 +228,9 @@ class Settings:
     http_ingress: Ingress = field(metadata=_knob(_choice(INGRESSES), _by_profile("python", "auto", "auto")))
     """What takes connections of a Ray started here: `haproxy`, about five times as fast, `python`, Ray Serve's own,
     or `auto`: HAProxy where `ray[haproxy]` is installed."""
+    placement: Placement = field(metadata=_knob(_choice(PLACEMENTS), _always("fused")))
+    """Where models compute: `fused`, all in each replica of the API, `spread`, each member of a model in a deployment
+    of its own, or `auto`: whichever their measured cost asks for, as `heliotrope placement` tells."""
     dashboard_port: int = field(metadata=_knob(_PORT, _always(8265)))
     """Port of the Ray dashboard; a free one is taken where it is in use."""
     tracking_port: int = field(metadata=_knob(_PORT, _always(5000)))
@@ -249,7 +254,7 @@ class Settings:
     )
     """What to answer where nothing else can: model -> target -> value. None refuses then."""
     model_memory_bytes: int | None = field(
-        metadata=_knob(_optional(_number(int, 2**20, 2**50, "a number of bytes")), _always(None))
+        metadata=_knob(_optional(_number(int, 1, 2**40, "a number of bytes")), _always(None))
     )
     """Most that the models of a replica take in memory; the least lately used sleep then, and are loaded when they
     are asked. None keeps all of them there."""

@@ -155,6 +155,11 @@ class ModelCache:
         """The versions in memory that may sleep."""
         return tuple(self._awake.values())
 
+    @property
+    def total_bytes(self) -> int:
+        """What the versions in memory take."""
+        return self._residents.total_bytes
+
     def open(self, lanes: Lanes) -> None:
         """Let versions be asked; they compute in `lanes`, which has those that are awake."""
         self._lanes = lanes

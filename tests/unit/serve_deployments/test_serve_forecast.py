@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from cluster.errors import SchemaError, UnknownNameError
 from serve_deployments.handlers.forecast import ForecastModel, compact, stack
 from serve_deployments.handlers.shelf import Shelf
 from serve_deployments.handlers.validate import Job
-from serve_deployments.schemas import ForecastRequest
+from serve_deployments.schemas import ForecastRequest, read_request
 from serve_deployments.servable import compute, compute_each, member_each
 from serve_deployments.service import Service
 from training.core.panel import Panel
@@ -147,3 +148,16 @@ def test_a_missing_column_says_its_unit_and_range(model: ForecastModel, good_req
         SchemaError, match=r"body\.series\[0\]\.values\.NOX: got nothing, expected .* 0 \.\. 200 mg/m3"
     ):
         model.validate(ForecastRequest.model_validate(good_request))
+
+
+def test_without_its_weights_a_version_validates_and_tells_the_same(
+    model: ForecastModel, good_request: dict[str, Any]
+) -> None:
+    face, question = model.asleep(), read_request(good_request)
+    one, other = face.validate(question), model.validate(question)
+    assert face.identity(one) == model.identity(other) and (one.steps, one.levels) == (other.steps, other.levels)
+    assert face.info(default=True) == model.info(default=True) and face.kind == model.kind
+    (result,) = compute(model, [one])
+    assert face.plain(result) == model.plain(result) and face.table(result).equals(model.table(result))
+    assert face.may_be_kept(question) and face.members == model.members and face.asleep() is None
+    assert len(pickle.dumps(face)) < len(pickle.dumps(model)) / 10

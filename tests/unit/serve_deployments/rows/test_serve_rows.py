@@ -180,3 +180,14 @@ def test_rows_are_predicted_over_http_and_faults_have_their_place(
     assert "body.rows[0].size" in bad.text
     assert http.post("/v1/predict", json={"model": "goods-cost", "rows": []}).status_code in (400, 422)
     assert http.post("/v1/predict", json={"model": "nobody", "rows": rows}).status_code == 404
+
+
+@pytest.mark.parametrize("classes", [(), ("a", "b")])
+def test_without_its_weights_a_version_validates_and_tells_the_same(classes: tuple[str, ...]) -> None:
+    model, question = servable(classes), ask({})
+    face = model.asleep()
+    (result,) = compute(model, [face.validate(question)])
+    assert isinstance(result, TabularPrediction)
+    assert face.plain(result) == model.plain(result)
+    assert face.info(default=False) == model.info(default=False)
+    assert (face.kind, face.members, face.weight(face.probe())) == (model.kind, model.members, 1)

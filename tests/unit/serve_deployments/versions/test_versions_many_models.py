@@ -114,7 +114,7 @@ def test_all_answer_to_the_bit_and_few_are_in_memory(
         assert told_of(replica.ask(good_request, name)) == expected
         assert len(replica.awake) == 2 and replica.awake[-1] == name
         assert replica.parts.models is not None
-        assert replica.parts.models._residents.total_bytes <= (sites.model_memory_bytes or 0)
+        assert replica.parts.models.total_bytes <= (sites.model_memory_bytes or 0)
     loads, evictions = replica.count(MODEL_LOADS, outcome="loaded"), replica.count(MODEL_EVICTIONS)
     assert (loads, evictions) == (10, 10), "the first two were there"
     assert whole.status(SITES[0])["resident"] and whole.status(SITES[0])["memory_bytes"] is None
