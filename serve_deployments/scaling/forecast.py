@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,15 @@ class RateSpec:
         Rates are means over so long. Longer is smoother and later.
     lead_s
         How far ahead: what a replica takes from the decision to its first answer.
+    seasons_s
+        What the rate was so long before is known ahead, and given to a model that takes such covariates, from the
+        second such season on. A day and a week by default.
     model, params
         A forecaster of the catalog and its parameters.
     kept_steps
-        Rates remembered, and learned from.
+        Rates remembered. Two of the longest season, or it is never used.
+    learned_steps
+        The newest of them that are learned from.
     refit_steps
         Rates between two fits.
     judged_steps
@@ -43,16 +49,18 @@ class RateSpec:
 
     step_s: float = 10.0
     lead_s: float = 20.0
+    seasons_s: Sequence[float] = (86_400.0, 604_800.0)
     model: str = "ridge"
-    params: Mapping[str, Any] = field(default_factory=lambda: {"window": 60})
-    kept_steps: int = 4032
-    refit_steps: int = 60
-    judged_steps: int = 30
+    params: Mapping[str, Any] = field(default_factory=lambda: {"window": 12, "covariates": True})
+    kept_steps: int = 129_600
+    learned_steps: int = 17_280
+    refit_steps: int = 360
+    judged_steps: int = 120
     max_error_ratio: float = 0.3
 
     def __post_init__(self) -> None:
-        counts = (self.kept_steps, self.refit_steps, self.judged_steps)
-        if min(self.step_s, self.lead_s, self.max_error_ratio) <= 0 or min(counts) < 1:
+        counts = (self.kept_steps, self.learned_steps, self.refit_steps, self.judged_steps)
+        if min(self.step_s, self.lead_s, self.max_error_ratio, *self.seasons_s) <= 0 or min(counts) < 1:
             raise ConfigError(f"rate forecast: got {self}, expected times, counts and ratios above 0")
 
     @property
@@ -80,6 +88,35 @@ class Outlook:
     reason: str
 
 
+class Recent:
+    """The last so many numbers, in one piece of memory: a slice of them is a view.
+
+    Parameters
+    ----------
+    kept
+        How many; twice as much memory is taken, and moved once in so many additions.
+    """
+
+    def __init__(self, kept: int) -> None:
+        self._kept, self._values, self._end = kept, np.empty(2 * kept), 0
+
+    def __len__(self) -> int:
+        return min(self._end, self._kept)
+
+    def append(self, value: float) -> None:
+        """Add the newest."""
+        if self._end == len(self._values):
+            self._values[: self._kept] = self._values[self._kept :]
+            self._end = self._kept
+        self._values[self._end] = value
+        self._end += 1
+
+    def last(self, count: int, *, before: int = 0) -> Floats:
+        """Return `count` numbers in a row, of which the newest has `before` newer ones."""
+        stop = self._end - before
+        return self._values[stop - count : stop]
+
+
 class Arrivals:
     """Many replicas' counters as one that never falls, whoever comes, goes, or is not heard for a while.
 
@@ -94,10 +131,19 @@ class Arrivals:
         self._max_replicas = max_replicas
         self.total = 0.0
 
-    def update(self, counts: Mapping[str, float]) -> float:
-        """Take in some replicas' counts since their start; return the sum of all that ever came."""
+    def update(self, counts: Mapping[str, float], *, settled: bool = True) -> float:
+        """Take in some replicas' counts since their start; return the sum of all that ever came.
+
+        Parameters
+        ----------
+        counts
+            Replica -> count.
+        settled
+            Whether a replica that was never heard of is new. Else it may be older than this object, which a fresh
+            controller makes: what it counted before came long ago, and not now.
+        """
         for replica, count in counts.items():
-            last = self._last.get(replica, 0.0)
+            last = self._last.get(replica, 0.0 if settled else count)
             self.total += max(0.0, count - last)
             self._last[replica] = max(count, last)
             self._last.move_to_end(replica)
@@ -122,12 +168,14 @@ class RateForecast:
     def __init__(self, spec: RateSpec) -> None:
         self.spec = spec
         self._model: Forecaster = build(MODELS, spec.model, spec.params)
-        self._rates: deque[float] = deque(maxlen=spec.kept_steps)
+        self._rates = Recent(spec.kept_steps)
+        self._lags: tuple[int, ...] = ()
         self._open: tuple[float, float] | None = None
         self._due: deque[tuple[float, float]] = deque(maxlen=spec.steps)
         self._judged: deque[tuple[float, float, float]] = deque(maxlen=spec.judged_steps)
         self._since_fit = 0
         self._ahead: Floats = np.empty(0)
+        self._outlook = self._look()
 
     def observe(self, now_s: float, arrived: float) -> None:
         """Take in how many requests have ever arrived; cheap until a step is over.
@@ -135,11 +183,11 @@ class RateForecast:
         Parameters
         ----------
         now_s
-            Time of the count; never goes back.
+            Time of the count. Where it goes back, the step begins anew.
         arrived
             Cumulative.
         """
-        if self._open is None:
+        if self._open is None or now_s < self._open[0]:
             self._open = (now_s, arrived)
             return
         since_s, before = self._open
@@ -150,18 +198,16 @@ class RateForecast:
         steps = int(elapsed_s // self.spec.step_s)
         rate = (arrived - before) / elapsed_s
         self._open = (since_s + steps * self.spec.step_s, before + rate * steps * self.spec.step_s)
-        for _ in range(min(steps, self.spec.kept_steps)):
-            self._close(rate)
+        self._close(rate, steps)
 
     def outlook(self) -> Outlook:
         """Return the highest rate to expect within the lead."""
+        return self._outlook
+
+    def _look(self) -> Outlook:
         if not len(self._ahead):
-            need = self._least()
-            return Outlook(
-                rate_per_s=float("nan"),
-                used=False,
-                reason=f"not used: {len(self._rates)} steps of {self.spec.step_s:g} s seen, expected {need}",
-            )
+            told = f"{len(self._rates)} steps of {self.spec.step_s:g} s seen, expected {self._least()}"
+            return Outlook(rate_per_s=math.nan, used=False, reason=f"not used: {told}")
         used, reason = self._verdict()
         return Outlook(rate_per_s=float(self._ahead.max()), used=used, reason=reason)
 
@@ -177,46 +223,69 @@ class RateForecast:
             return False, f"not used: {told}, that of an unchanged rate {float(simple / actual):.2g}"
         return True, f"used: {told}, that of an unchanged rate {float(simple / actual):.2g}"
 
-    def _close(self, rate: float) -> None:
-        """Learn one step's rate: judge the forecast that was made for it, and make the next."""
-        if len(self._due) == self.spec.steps:
+    def _close(self, rate: float, steps: int) -> None:
+        """Learn some steps' rate: judge the forecast that was made for it, and make the next."""
+        if steps > 1:  # shared out, and so no forecast's actual
+            self._due.clear()
+        elif len(self._due) == self.spec.steps:
             forecast, last = self._due[0]
             self._judged.append((forecast - rate, last - rate, rate))
-        self._rates.append(rate)
-        self._refit()
-        if self._model.fitted:
+        for _ in range(min(steps, self.spec.kept_steps)):
+            self._rates.append(rate)
+        self._refit(steps)
+        if self._model.fitted and len(self._rates) >= self._model.context:
             self._ahead = self._forecast()
             self._due.append((float(self._ahead[-1]), rate))
+        self._outlook = self._look()
 
-    def _refit(self) -> None:
-        self._since_fit += 1
+    def _refit(self, steps: int) -> None:
+        self._since_fit += steps
         enough = len(self._rates) >= self._least()
         if enough and (not self._model.fitted or self._since_fit >= self.spec.refit_steps):
+            self._lags, self._since_fit = self._seasons(), 0
             length = self._model.context + self.spec.steps
-            windows = cut(self._table(len(self._rates)), length=length)
-            self._model.fit(windows, horizon=self.spec.steps, targets=(TARGET,))
-            self._since_fit = 0
+            rows = min(self.spec.learned_steps + length, len(self._rates) - max(self._lags, default=0))
+            windows = cut(self._table(rows), length=length)
+            self._model.fit(windows, horizon=self.spec.steps, targets=(TARGET,), known=self._known())
 
     def _least(self) -> int:
         """Return the rates of a first fit: as many windows as a window has rows, so that few make no model."""
         return 2 * (self._model.context + self.spec.steps)
 
+    def _seasons(self) -> tuple[int, ...]:
+        """Return the steps of each season that was seen twice and is longer than the lead."""
+        if not self._model.tags.known_future:
+            return ()
+        lags = (round(season_s / self.spec.step_s) for season_s in self.spec.seasons_s)
+        return tuple(lag for lag in lags if self.spec.steps < lag <= len(self._rates) // 2)
+
+    def _known(self) -> tuple[str, ...]:
+        return tuple(f"{lag}_steps_before" for lag in self._lags)
+
     def _forecast(self) -> Floats:
         context = cut(self._table(self._model.context), length=self._model.context)
-        ahead: Floats = np.maximum(0.0, self._model.predict(context)[0, :, 0])
-        return ahead
+        if self._lags:
+            steps = self.spec.steps
+            ahead = np.stack([self._rates.last(steps, before=lag - steps) for lag in self._lags], axis=1)
+            context = replace(context, ahead=cut(self._windows(ahead, self._known()), length=steps))
+        forecast: Floats = np.maximum(0.0, self._model.predict(context)[0, :, 0])
+        return forecast
 
     def _table(self, rows: int) -> Windows:
-        """Return the last `rows` rates as a table; its times count steps, no model here asks for the date."""
-        values = np.fromiter(self._rates, dtype=np.float64, count=len(self._rates))[-rows:]
+        """Return the last `rows` rates, and those of each season before."""
+        columns = [self._rates.last(rows, before=lag) for lag in (0, *self._lags)]
+        return self._windows(np.stack(columns, axis=1), (TARGET, *self._known()))
+
+    def _windows(self, values: Floats, columns: tuple[str, ...]) -> Windows:
+        """Return rates as a table; its times count steps, no model here asks for the date."""
         step = np.timedelta64(int(self.spec.step_s * SECOND_NS), "ns")
         return Windows(
-            rows=values[:, None],
-            times=np.datetime64(0, "ns") + np.arange(rows) * step,
-            segments=np.array([0, rows], dtype=np.int64),
+            rows=values,
+            times=np.datetime64(0, "ns") + np.arange(len(values)) * step,
+            segments=np.array([0, len(values)], dtype=np.int64),
             starts=np.empty(0, dtype=np.int64),
             length=0,
-            columns=(TARGET,),
+            columns=columns,
             series=("all",),
             frequency=f"{self.spec.step_s:g}s",
         )

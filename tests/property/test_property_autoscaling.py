@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.errors import ConfigError
-from serve_deployments.scaling.forecast import Arrivals, RateForecast, RateSpec
+from serve_deployments.scaling.forecast import Arrivals, RateForecast, RateSpec, Recent
 from serve_deployments.scaling.policy import Load, ScalingPolicy, ScalingSpec
 
 SPECS = st.builds(
@@ -91,14 +91,96 @@ def test_a_load_with_a_season_is_foreseen_and_adds_replicas_before_it_comes() ->
     outlook = fed(RateForecast(QUICK), counts).outlook()
     assert outlook.used, outlook.reason
     assert outlook.rate_per_s == pytest.approx(30, rel=0.25)  # three steps later, at the mean again
-    policy = ScalingPolicy(
-        ScalingSpec(min_replicas=1, max_replicas=50, target_ongoing=1), fed(RateForecast(QUICK), counts)
-    )
-    load = Load(now_s=10.0 * len(counts), replicas=2, ongoing=2, arrived=sum(counts), service_s=0.2)
-    decision = policy.decide(load)
-    assert decision.replicas == pytest.approx(outlook.rate_per_s * 0.2, rel=0.3) != 2
-    assert decision.reason.startswith("forecast: ")
+    policy, load = foreseeing(counts)
+    policy.decide(load)
+    later = replace(load, now_s=load.now_s + 5, arrived=load.arrived + 5 * 12)  # 12 a second of late
+    decision = policy.decide(later)
+    assert decision.replicas == pytest.approx(2 + (outlook.rate_per_s - 12) * 0.2)
+    assert decision.foreseen
+    assert decision.reason.startswith("load: 2 inside, +")
     assert "; forecast used: recent error" in decision.reason
+
+
+def foreseeing(counts: list[float]) -> tuple[ScalingPolicy, Load]:
+    """Return a policy that has seen counts, and the load at their end."""
+    spec = ScalingSpec(min_replicas=1, max_replicas=50, target_ongoing=1, headroom=0)
+    load = Load(now_s=10.0 * len(counts), replicas=2, ongoing=2, arrived=sum(counts), service_s=0.2)
+    return ScalingPolicy(spec, fed(RateForecast(QUICK), counts)), load
+
+
+def test_a_fall_that_is_foreseen_takes_no_place_from_what_is_inside() -> None:
+    counts = wave(12 * 20 + 4)  # just behind the peak
+    policy, load = foreseeing(counts)
+    policy.decide(load)
+    decision = policy.decide(replace(load, now_s=load.now_s + 5, arrived=load.arrived + 5 * 100))
+    assert decision.foreseen
+    assert "inside, -" in decision.reason
+    assert decision.replicas == 2
+
+
+@given(st.floats(0, 1e4), st.floats(0, 5))
+def test_headroom_is_the_root_of_what_is_inside(ongoing: float, headroom: float) -> None:
+    spec = ScalingSpec(min_replicas=0, max_replicas=10**9, target_ongoing=1, headroom=headroom)
+    replicas = ScalingPolicy(spec).decide(Load(now_s=0, replicas=0, ongoing=ongoing, arrived=0)).replicas
+    assert replicas == pytest.approx(max(ongoing + headroom * math.sqrt(ongoing), 1.0 if ongoing else 0.0))
+
+
+def test_without_headroom_and_forecast_it_is_the_rule_of_serve() -> None:
+    from types import SimpleNamespace
+
+    from ray.serve.autoscaling_policy import _core_replica_queue_length_policy as rule
+    from ray.serve.config import AutoscalingConfig
+
+    config = AutoscalingConfig(min_replicas=1, max_replicas=100, target_ongoing_requests=3)
+    for ongoing in (3.0, 7.0, 100.0):
+        context = SimpleNamespace(current_num_replicas=4, config=config, total_num_requests=ongoing)
+        policy = ScalingPolicy(ScalingSpec(min_replicas=1, max_replicas=100, target_ongoing=3, headroom=0))
+        ours = policy.decide(Load(now_s=0, replicas=4, ongoing=ongoing, arrived=0)).replicas
+        assert ours == pytest.approx(rule(context)[0])
+
+
+def test_a_clock_that_goes_back_delays_neither_sleep_nor_learning() -> None:
+    spec = ScalingSpec(min_replicas=0, max_replicas=3, target_ongoing=2, idle_s=30)
+    policy = ScalingPolicy(spec, RateForecast(QUICK))
+    policy.decide(Load(now_s=1e6, replicas=1, ongoing=1, arrived=1))
+    for now_s in range(0, 30, 10):
+        assert policy.decide(Load(now_s=now_s, replicas=1, ongoing=0, arrived=1)).replicas == 1
+    asleep = policy.decide(Load(now_s=30, replicas=1, ongoing=0, arrived=1))
+    assert asleep.replicas == 0
+    assert "not used: 3 steps of 10 s seen" in asleep.reason
+
+
+def test_a_look_after_days_is_learned_at_once_and_judges_no_forecast() -> None:
+    forecast = fed(RateForecast(replace(QUICK, kept_steps=1000)), wave(240))
+    judged = list(forecast._judged)
+    forecast.observe(2400.0 + 5 * 86_400, sum(wave(240)) + 1e6)
+    assert len(forecast._rates) == 1000  # and not the 43,440 steps that passed
+    assert forecast.outlook().rate_per_s == pytest.approx(1e6 / (5 * 86_400))
+    assert list(forecast._judged) == judged
+
+
+def test_what_was_a_season_before_is_known_ahead() -> None:
+    rng, day = np.random.default_rng(3), 90
+    shape = rng.uniform(5, 100, day)  # without a pattern inside the day
+    spec = RateSpec(step_s=10, lead_s=20, seasons_s=(10.0 * day,), params={"window": 6, "covariates": True})
+    spec = replace(spec, judged_steps=45, refit_steps=45)
+    counts = [float(each) for each in rng.poisson(np.tile(shape, 5) * 10)]
+    with_season, without = (fed(RateForecast(each), counts) for each in (spec, replace(spec, seasons_s=())))
+    told = with_season.outlook()
+    assert told.used, told.reason
+    assert told.rate_per_s == pytest.approx(shape[:3].max(), rel=0.2)
+    assert not without.outlook().used
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.integers(1, 7))
+def test_the_recent_numbers_are_the_last_of_all(numbers: list[float], kept: int) -> None:
+    recent = Recent(kept)
+    for number in numbers:
+        recent.append(number)
+    assert len(recent) == min(kept, len(numbers))
+    for before in range(len(recent)):
+        expected = numbers[len(numbers) - len(recent) : len(numbers) - before]
+        assert recent.last(len(recent) - before, before=before).tolist() == expected
 
 
 def test_what_cannot_be_foreseen_is_not_used_and_it_says_so() -> None:
@@ -107,11 +189,10 @@ def test_what_cannot_be_foreseen_is_not_used_and_it_says_so() -> None:
     outlook = fed(RateForecast(QUICK), noise).outlook()
     assert not outlook.used
     assert outlook.reason.startswith("not used: recent error")
-    policy = ScalingPolicy(
-        ScalingSpec(min_replicas=1, max_replicas=50, target_ongoing=1), fed(RateForecast(QUICK), noise)
-    )
-    decision = policy.decide(Load(now_s=3000.0, replicas=2, ongoing=2, arrived=sum(noise), service_s=0.2))
-    assert decision.replicas == 2
+    policy, load = foreseeing(noise)
+    policy.decide(load)
+    decision = policy.decide(replace(load, now_s=load.now_s + 5))
+    assert (decision.replicas, decision.foreseen) == (2, False)
     assert "forecast not used: recent error" in decision.reason
 
 
@@ -139,7 +220,7 @@ def test_no_arrival_is_lost_or_counted_twice_however_uneven_the_looks(looks: lis
     for waited_s, count in looks:
         now_s, arrived = now_s + waited_s, arrived + count
         forecast.observe(now_s, arrived)
-    closed = sum(forecast._rates) * QUICK.step_s
+    closed = forecast._rates.last(len(forecast._rates)).sum() * QUICK.step_s
     assert closed <= arrived + 1e-6
     assert len(forecast._rates) * QUICK.step_s <= now_s < (len(forecast._rates) + 1) * QUICK.step_s + 1e-6
 
@@ -155,7 +236,17 @@ def test_the_sum_over_replicas_never_falls_and_loses_nothing(grown: list[dict[st
         assert arrivals.update(heard) == came
 
 
-@pytest.mark.parametrize("wrong", [{"min_replicas": 3}, {"max_replicas": 0}, {"target_ongoing": 0}])
+def test_replicas_that_are_older_than_their_listener_bring_no_burst() -> None:
+    arrivals = Arrivals()
+    assert arrivals.update({"a": 1000.0}, settled=False) == 0
+    assert arrivals.update({"a": 1010.0, "b": 500.0}, settled=False) == 10
+    assert arrivals.update({"a": 1010.0, "b": 505.0, "new": 7.0}) == 22
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"headroom": -1.0}, {"look_back_s": 0.0}, {"min_replicas": 3}, {"max_replicas": 0}, {"target_ongoing": 0}],
+)
 def test_impossible_numbers_are_refused(wrong: dict[str, float]) -> None:
     numbers = {"min_replicas": 0, "max_replicas": 2, "target_ongoing": 1.0}
     with pytest.raises(ConfigError, match="scaling"):
