@@ -65,6 +65,8 @@ class Load:
         Replicas that answer.
     ongoing
         Requests inside, at work and waiting, recently.
+    starting
+        Replicas that are asked for and do not answer yet.
     arrived
         Requests that have ever come.
     service_s
@@ -77,6 +79,7 @@ class Load:
     replicas: int
     ongoing: float
     arrived: float
+    starting: int = 0
     service_s: float = math.nan
     latency_s: float = math.nan
 
@@ -200,5 +203,9 @@ class ScalingPolicy:
             idle_s = load.now_s - self._busy_s
             if idle_s >= self.spec.idle_s and replicas < 1:
                 return 0.0, f"idle for {idle_s:.0f} s"
-        least = max(1, self.spec.min_replicas) if load.replicas or load.ongoing else self.spec.min_replicas
+        least = (
+            max(1, self.spec.min_replicas)
+            if load.replicas or load.starting or load.ongoing
+            else self.spec.min_replicas
+        )
         return float(min(max(replicas, least), self.spec.max_replicas)), why

@@ -72,6 +72,7 @@ class ServeScaling:
         return Load(
             now_s=now_s,
             replicas=ctx.current_num_replicas,
+            starting=max(0, ctx.target_num_replicas - ctx.current_num_replicas),
             ongoing=max(counted if math.isfinite(counted) else 0.0, sum(_named(told, INSIDE).values())),
             arrived=arrived,
             service_s=worked_s / done if done > 0 else math.nan,

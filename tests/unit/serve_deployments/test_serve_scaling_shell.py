@@ -39,6 +39,7 @@ class Context:
     total_num_requests: float
     raw_metrics: dict[str, dict[str, list[Sample]]]
     current_num_replicas: int = 2
+    target_num_replicas: int = 2
     deployment_name: str = "Ingress"
 
 
@@ -137,6 +138,18 @@ def test_rubbish_is_not_heard() -> None:
     for now_s in range(11, 40):
         replicas, _ = scaling(context(float(now_s), -1.0, broken, broken))
         assert replicas == 1
+
+
+def test_what_starts_is_not_put_to_sleep_before_it_was_idle_and_what_sleeps_stays_asleep() -> None:
+    scaling, starts = ServeScaling(SCALING | {"min_replicas": 0, "idle_s": 3.0}), context(0.0, 0.0)
+    starts.current_num_replicas, starts.target_num_replicas = 0, 1
+    decided = []
+    for second in range(5):
+        starts.current_time = float(second + 1)
+        decided.append(scaling(starts)[0])
+    assert decided == [1, 1, 1, 0, 0]
+    starts.target_num_replicas, starts.current_time = 0, 7.0
+    assert scaling(starts)[0] == 0
 
 
 def test_a_clock_that_is_set_back_does_not_stop_it() -> None:
