@@ -203,9 +203,6 @@ class ScalingPolicy:
             idle_s = load.now_s - self._busy_s
             if idle_s >= self.spec.idle_s and replicas < 1:
                 return 0.0, f"idle for {idle_s:.0f} s"
-        least = (
-            max(1, self.spec.min_replicas)
-            if load.replicas or load.starting or load.ongoing
-            else self.spec.min_replicas
-        )
+        awake = load.replicas or load.starting or load.ongoing
+        least = max(1, self.spec.min_replicas) if awake else self.spec.min_replicas
         return float(min(max(replicas, least), self.spec.max_replicas)), why
