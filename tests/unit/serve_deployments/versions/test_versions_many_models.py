@@ -66,7 +66,8 @@ class Replica:
 
     def status(self, name: str) -> dict[str, Any]:
         told = self.http.get(f"/api/models/{name}/status")
-        return ModelStatus.model_validate_json(told.content).model_dump()["versions"][0]
+        version: dict[str, Any] = ModelStatus.model_validate_json(told.content).model_dump()["versions"][0]
+        return version
 
     @property
     def awake(self) -> list[str]:
@@ -139,7 +140,7 @@ def test_a_kept_answer_needs_no_model_and_keeps_none_in_memory(
     replica = make(replace(sites, safety=SafetySpec(cache=CacheSpec(where="memory"))))
     assert replica.ask(good_request, SITES[0]).headers["x-cache"] == "computed"
     assert replica.parts.models is not None
-    held = [weakref.ref(servable.ensemble) for servable in replica.parts.models.awake]
+    held = [weakref.ref(vars(servable)["ensemble"]) for servable in replica.parts.models.awake]
     gc.disable()  # what goes must go at once, not when Python looks for garbage
     try:
         for name in SITES[2:4]:

@@ -283,12 +283,15 @@ def test_a_bounded_number_of_requests_waits_for_loads() -> None:
 def test_a_version_that_cannot_be_loaded_is_in_error_until_it_can() -> None:
     replica = Replica()
     replica.broken.add("c")
-    face, life = replica.shelf["c"], replica.cache.lives.of("c@1")
+    face = replica.shelf["c"]
+
+    def stage() -> Stage:
+        return replica.cache.lives.of("c@1").stage
 
     async def story() -> None:
         told = await asyncio.gather(replica.ask("c"), replica.ask("c"), return_exceptions=True)
         assert [type(each) for each in told] == [ModelLoadError] * 2 and replica.loads == ["c"]
-        assert life.stage is Stage.ERROR and replica.cache.fault(face).startswith("ArtifactCorrupt: ")
+        assert stage() is Stage.ERROR and replica.cache.fault(face).startswith("ArtifactCorrupt: ")
         with pytest.raises(ModelLoadError) as refused:
             await replica.ask("c")
         assert replica.loads == ["c"], "it is not tried again at once"
@@ -296,7 +299,7 @@ def test_a_version_that_cannot_be_loaded_is_in_error_until_it_can() -> None:
         replica.broken.clear()
         replica.clock.advance(RETRY_LOAD_S)
         assert await replica.ask("c") == "c"
-        assert life.stage is Stage.ACTIVE and replica.cache.fault(face) == ""
+        assert stage() is Stage.ACTIVE and replica.cache.fault(face) == ""
 
     run(story)
     assert replica.count(MODEL_LOADS, outcome="failed") == 1
