@@ -229,8 +229,8 @@ class Settings:
     """What takes connections of a Ray started here: `haproxy`, about five times as fast, `python`, Ray Serve's own,
     or `auto`: HAProxy where `ray[haproxy]` is installed."""
     placement: Placement = field(metadata=_knob(_choice(PLACEMENTS), _always("fused")))
-    """Where models compute: `fused`, all in each replica of the API, `spread`, each member of a model in a deployment
-    of its own, or `auto`: whichever their measured cost asks for, as `heliotrope placement` tells."""
+    """Where models compute: `fused`, all in each replica of the API, `spread`, each member of a model in a
+    deployment of its own, or `auto`: whichever their measured cost asks for, as `heliotrope placement` tells."""
     dashboard_port: int = field(metadata=_knob(_PORT, _always(8265)))
     """Port of the Ray dashboard; a free one is taken where it is in use."""
     tracking_port: int = field(metadata=_knob(_PORT, _always(5000)))

@@ -7,15 +7,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self
 
 from cluster.errors import ConfigError
-from cluster.settings import Settings
+from cluster.settings import PLACEMENTS, Placement, Settings
 from cluster.storage.cache import local_copy
 from serve_deployments.admission import Limits
 from serve_deployments.guard_spec import GuardSpec
-from serve_deployments.node_cost import measure
-from serve_deployments.placement import Placement, PlacementPolicy
+from serve_deployments.node_cost import NodeCost, measure
+from serve_deployments.placement import PlacementDecision, PlacementPolicy
 from serve_deployments.resilience.safety_spec import SafetySpec
 from serve_deployments.rollout.traffic_spec import TrafficSpec
 from serve_deployments.versions.weight import KNOB, check_fit
@@ -23,6 +23,8 @@ from training.core.artifact import verify
 
 if TYPE_CHECKING:
     from ray.serve import Application
+
+    from serve_deployments.servable import Servable
 
 logger = logging.getLogger(__name__)
 DEVELOPMENT_SHUTDOWN_S, SHUTDOWN_S = 2.0, 20.0
@@ -158,10 +160,8 @@ class GraphSpec:
     def __post_init__(self) -> None:
         if not self.models:
             raise ConfigError("nothing to serve: got no model, expected at least one registered version")
-        if self.placement not in get_args(Placement):
-            raise ConfigError(
-                f"placement: got '{self.placement}', expected one of {', '.join(get_args(Placement))}"
-            )
+        if self.placement not in PLACEMENTS:
+            raise ConfigError(f"placement: got '{self.placement}', expected one of {', '.join(PLACEMENTS)}")
         if self.key_required and self.keys_file is None:
             raise ConfigError("keys are required, but there is no key file: set ML_API_KEYS_FILE")
         if self.model_memory_bytes is not None and self.placement != "fused":
@@ -180,14 +180,14 @@ class GraphSpec:
         models: Sequence[ServedModel],
         *,
         application: str = "heliotrope",
-        placement: Placement = "fused",
+        placement: Placement | None = None,
     ) -> Self:
-        """Return the spec that a profile's settings ask for."""
+        """Return the spec that a profile's settings ask for; `placement` in place of theirs."""
         development = settings.profile == "development"
         return cls(
             application=application,
             models=tuple(models),
-            placement=placement,
+            placement=placement or settings.placement,
             limits=Limits(
                 max_body_bytes=settings.max_body_bytes,
                 request_timeout_s=settings.request_timeout_s,
@@ -264,7 +264,14 @@ def build_graph(spec: GraphSpec) -> Application:
 
 
 def place(spec: GraphSpec) -> GraphSpec:
-    """Load and measure the models here, decide where their nodes run, and say why in the log."""
+    """Decide where the nodes run, and say why in the log."""
+    decision, _ = decide_placement(spec)
+    logger.info("application '%s' runs %s: %s", spec.application, decision.placement, decision.why)
+    return replace(spec, placement=decision.placement)
+
+
+def decide_placement(spec: GraphSpec) -> tuple[PlacementDecision, list[tuple[Servable, NodeCost]]]:
+    """Load and measure the models here; return where `auto` would let their nodes run, and what each node costs."""
     from serve_deployments.loading import load_shelf
 
     folders = [local_copy(model.uri, Path(spec.cache_dir)) for model in spec.models]
@@ -272,6 +279,5 @@ def place(spec: GraphSpec) -> GraphSpec:
     policy = PlacementPolicy(
         cores=len(os.sched_getaffinity(0)), memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     )
-    decision = policy.decide({each.key: measure(each) for each in load_shelf(spec)}, size_bytes)
-    logger.info("application '%s' runs %s: %s", spec.application, decision.placement, decision.why)
-    return replace(spec, placement=decision.placement)
+    measured = [(each, measure(each)) for each in load_shelf(spec)]
+    return policy.decide({each.key: cost for each, cost in measured}, size_bytes), measured

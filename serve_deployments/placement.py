@@ -8,7 +8,6 @@ from typing import Literal
 
 from serve_deployments.node_cost import NodeCost
 
-Placement = Literal["fused", "spread", "auto"]
 Placed = Literal["fused", "spread"]
 HOP_S = 0.0025
 """To another process and back by Ray Serve's handles: 2.3 ms measured over gRPC, 3.9 ms through the object store
@@ -68,13 +67,19 @@ class PlacementPolicy:
                 "that one replica may hold of this machine's memory",
             )
         key, cost = max(costs.items(), key=lambda item: self._gain_s(item[1]))
-        gain_s, members_s = self._gain_s(cost), sum(cost.members_s)
-        told = (
-            f"{key}: its {len(cost.members_s)} members take {1000 * members_s:.2f} ms after another; on "
-            f"{self._cores} cores at once they would save {1000 * gain_s:.2f} ms, and the way to them costs "
-            f"{1000 * self._hop_s:.2f} ms"
+        gain_s = self._gain_s(cost)
+        placed: Placed = "spread" if gain_s > self._hop_s else "fused"
+        return PlacementDecision(placement=placed, why=self._why(key, cost, gain_s))
+
+    def _why(self, key: str, cost: NodeCost, gain_s: float) -> str:
+        if len(cost.members_s) == 1:
+            return f"{key} has one member, which is answered no sooner elsewhere"
+        return (
+            f"the {len(cost.members_s)} members of {key} take {1000 * sum(cost.members_s):.2f} ms one after "
+            f"another; at once on {self._cores} cores they would save {1000 * gain_s:.2f} ms, "
+            f"{'more' if gain_s > self._hop_s else 'not more'} than the {1000 * self._hop_s:.2f} ms "
+            "that the way to them costs"
         )
-        return PlacementDecision(placement="spread" if gain_s > self._hop_s else "fused", why=told)
 
     def _gain_s(self, cost: NodeCost) -> float:
         """Return what working at once saves: no more than the longest member and the cores allow."""

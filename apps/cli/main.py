@@ -22,6 +22,7 @@ from apps.cli import (
     keys,
     models,
     operations,
+    placement,
     platform,
     predict,
     prepare,
@@ -49,6 +50,7 @@ app.command()(tuning.tune)
 app.command()(selection.select)
 app.command()(automl.automl)
 app.command()(platform.serve)
+app.command()(placement.placement)
 app.command()(predict.predict)
 app.command()(ask.whatif)
 app.command()(ask.explain)

@@ -30,11 +30,10 @@ from cluster.security.key_file import KeyFile
 from cluster.security.leases import chunk_of
 from cluster.security.quota import Quota
 from cluster.security.roles import Role
-from cluster.settings import Settings
+from cluster.settings import Placement, Settings
 from serve_deployments.deploy import Served, serve_graph, stop
 from serve_deployments.graph import GraphSpec, ServedModel
 from serve_deployments.guard_spec import GuardSpec
-from serve_deployments.placement import Placement
 from serve_deployments.question_routes import FORECAST_PATH
 from serve_deployments.schemas import ForecastResponse, Problem
 from training.core.panel import Panel
