@@ -10,7 +10,9 @@ its load: sha256 of its files, arrays, boosters, one probe.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import multiprocessing
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -77,6 +79,7 @@ def artifacts() -> tuple[list[str], dict[str, Any]]:
     from training.data.bundled import load_sample
 
     panel, folder = load_sample("gas_turbine").for_target("NOX"), Path(mkdtemp(prefix="heliotrope-models-"))
+    atexit.register(shutil.rmtree, folder)
     for rounds in ROUNDS:
         trees = {"name": "xgboost", "params": {"window": ROWS, "rounds": rounds}}
         members = [{"name": "ridge", "params": {"window": ROWS}}, trees]
