@@ -27,6 +27,7 @@ from cluster.monitoring.metrics import Metrics
 from serve_deployments.assembly import Assembly
 from serve_deployments.batch_policy import BatchPolicy
 from serve_deployments.batching import Batcher
+from serve_deployments.gathering import AT_ONCE
 from serve_deployments.graph import GraphSpec, Scaling
 from serve_deployments.ingress import App, build_api
 from serve_deployments.loading import load_servable
@@ -84,7 +85,8 @@ def _ingress_options(spec: GraphSpec, kind: Any) -> Any:
 
 def _member_options(spec: GraphSpec, name: str) -> Any:
     return serve.deployment(Member).options(
-        **_replicas(spec, spec.max_batch_size, lowest=0),
+        # What is ongoing at a member are groups of requests.
+        **_replicas(spec, AT_ONCE, lowest=0),
         name=name,
         ray_actor_options={"num_cpus": spec.member_cpus},
         # Each ingress replica has no more inside; what is too much for this replica its batcher refuses.
