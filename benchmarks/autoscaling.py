@@ -17,8 +17,8 @@ delays and its look-back, after the fact; ours has one. All numbers were chosen 
 days 4 and 5 of the data centre; what is reported are the last three weeks of the taxis, a blizzard in the third of
 them, and what follows day 5 of the data centre. That part was run twice: in the first run all policies began a
 Saturday night with 12 replicas where 16 were needed, and those seconds outweighed everything that any policy did;
-the start, the number of streams and the knobs' values were mended, and one of four settings of Serve's rule left out
-for its time; the policies stayed as they were.
+the start, the number of streams and the knobs' values were mended, and one of four settings of Serve's rule was
+left out for its time; the policies stayed as they were.
 
 An earlier version took its load from `workload/bizitobs_l2c.csv`. Each jump of that series comes back with the
 other sign 144 steps later: it counts the events of the last twelve hours, and is no rate.

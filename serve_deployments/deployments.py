@@ -31,8 +31,9 @@ from serve_deployments.gathering import AT_ONCE
 from serve_deployments.graph import GraphSpec, Scaling
 from serve_deployments.ingress import App, build_api
 from serve_deployments.loading import load_servable
-from serve_deployments.node_cost import INLINE_MOST_S, measure
+from serve_deployments.node_cost import INLINE_MOST_S, bytes_of, measure
 from serve_deployments.pipelines import Batching
+from serve_deployments.placement import BY_VALUE_BYTES
 from serve_deployments.servable import Servable, member_each
 from serve_deployments.service import Service, fused_service
 from serve_deployments.spread import MemberCall, Output, SpreadPipeline
@@ -49,9 +50,6 @@ COLLECT_AFTER = (10_000, 20, 50)
 hold thousands, which each collection walks through in vain: with 64 callers these numbers gave 15 % more requests a
 second and half the p99 (72 -> 40 ms); five times as many gave no more."""
 SERVE_SCALING = "serve_deployments.scaling.serve_policy:ServeScaling"
-BY_VALUE_BYTES = 1 << 20
-"""Features up to this size go to a member straight over gRPC, which takes half the time of the object store's way
-(RAY.md) and ends at 4 MiB."""
 
 
 def fused(spec: GraphSpec) -> serve.Application:
@@ -357,7 +355,7 @@ def member_call(handle: DeploymentHandle) -> MemberCall:
     by_reference = handle.options(method_name="predict", _by_reference=True)
 
     async def call(features: Any) -> Output:
-        way = by_value if _nbytes(features) <= BY_VALUE_BYTES else by_reference
+        way = by_value if bytes_of(features) <= BY_VALUE_BYTES else by_reference
         try:
             return await _once(way, features)
         except (ActorDiedError, ActorUnavailableError):
@@ -371,11 +369,6 @@ def member_call(handle: DeploymentHandle) -> MemberCall:
             ) from error
 
     return call
-
-
-def _nbytes(features: Any) -> int:
-    """Return the size of what travels: the arrays a dataclass of features holds."""
-    return sum(value.nbytes for value in vars(features).values() if isinstance(value, np.ndarray))
 
 
 async def _once(handle: DeploymentHandle, features: Any) -> Output:

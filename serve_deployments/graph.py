@@ -274,10 +274,12 @@ def decide_placement(spec: GraphSpec) -> tuple[PlacementDecision, list[tuple[Ser
     """Load and measure the models here; return where `auto` would let their nodes run, and what each node costs."""
     from serve_deployments.loading import load_shelf
 
-    folders = [local_copy(model.uri, Path(spec.cache_dir)) for model in spec.models]
-    size_bytes = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
+    folders = {
+        f"{model.name}@{model.version}": local_copy(model.uri, Path(spec.cache_dir)) for model in spec.models
+    }
+    sizes_bytes = {key: sum(file.stat().st_size for file in folder.iterdir()) for key, folder in folders.items()}
     policy = PlacementPolicy(
         cores=len(os.sched_getaffinity(0)), memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     )
     measured = [(each, measure(each)) for each in load_shelf(spec)]
-    return policy.decide({each.key: cost for each, cost in measured}, size_bytes), measured
+    return policy.decide({each.key: cost for each, cost in measured}, sizes_bytes), measured

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 from serve_deployments.servable import Servable
 
@@ -29,12 +31,15 @@ class NodeCost:
     ----------
     features_s, members_s, combine_s, describe_s
         Of the nodes; one a member.
+    features_bytes
+        What travels to members.
     """
 
     features_s: float
     members_s: tuple[float, ...]
     combine_s: float
     describe_s: float
+    features_bytes: int
 
     @property
     def total_s(self) -> float:
@@ -61,7 +66,18 @@ def measure(servable: Servable, clock_s: Callable[[], float] = time.perf_counter
         members_s.append(took_s)
     combined, combine_s = _timed(lambda: servable.combine(outputs), clock_s)
     _, describe_s = _timed(lambda: servable.describe(jobs, combined), clock_s)
-    return NodeCost(features_s=features_s, members_s=tuple(members_s), combine_s=combine_s, describe_s=describe_s)
+    return NodeCost(
+        features_s=features_s,
+        members_s=tuple(members_s),
+        combine_s=combine_s,
+        describe_s=describe_s,
+        features_bytes=bytes_of(features),
+    )
+
+
+def bytes_of(features: Any) -> int:
+    """Return the size of what travels to members: the arrays that a dataclass of features holds."""
+    return sum(value.nbytes for value in vars(features).values() if isinstance(value, np.ndarray))
 
 
 def measure_ends(servable: Servable, clock_s: Callable[[], float] = time.perf_counter) -> float:

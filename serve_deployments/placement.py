@@ -1,4 +1,4 @@
-"""Fused or spread: decided from what nodes cost and how large models are, with the reason in words."""
+"""Fused or spread: by what nodes cost, what travels and how large models are, with the reason in words."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Literal
 from serve_deployments.node_cost import NodeCost
 
 Placed = Literal["fused", "spread"]
-HOP_S = 0.0025
-"""To another process and back by Ray Serve's handles: 2.3 ms measured over gRPC, 3.9 ms through the object store
-(2 cores, one call after another)."""
-SHARE_OF_MEMORY = 0.25
-"""Of a machine's memory, that all models together may take in one fused replica: an update holds two for a while,
-and the other half is the rest of the machine's."""
+BY_VALUE_BYTES = 1 << 20
+"""Features up to this size go to a member straight over gRPC, which ends at 4 MiB; larger ones through the object
+store."""
+HOP_S, LARGE_HOP_S = 0.0023, 0.0039
+"""To another process and back by Ray Serve's handles, over gRPC and through the object store: measured on 2 cores,
+one call after another. The benchmark `serving_graph` prints what it adds on the machine at hand."""
+SHARE_OF_MEMORY = 0.5
+"""Of a machine's memory, that all copies of the models may take: an update holds two of each for a while."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,10 @@ class PlacementDecision:
 
 
 class PlacementPolicy:
-    """Spreads a graph where that makes answers faster, or where one process could not hold it.
+    """Spreads a graph where that makes answers faster, and where the machine can hold it.
+
+    A spread version is in memory once for the ingress, which also explains, and once for each member's deployment:
+    what spreads must be worth more than its way, and takes several times the memory.
 
     Parameters
     ----------
@@ -42,46 +47,51 @@ class PlacementPolicy:
         Of the machine: members only work at once where there are several.
     memory_bytes
         Of the machine.
-    hop_s
-        To another process and back.
     """
 
-    def __init__(self, *, cores: int, memory_bytes: int, hop_s: float = HOP_S) -> None:
-        self._cores, self._memory_bytes, self._hop_s = cores, memory_bytes, hop_s
+    def __init__(self, *, cores: int, memory_bytes: int) -> None:
+        self._cores, self._memory_bytes = cores, memory_bytes
 
-    def decide(self, costs: Mapping[str, NodeCost], size_bytes: int) -> PlacementDecision:
+    def decide(self, costs: Mapping[str, NodeCost], sizes_bytes: Mapping[str, int]) -> PlacementDecision:
         """Return the placement.
 
         Parameters
         ----------
         costs
             Version key -> its measured nodes.
-        size_bytes
-            All models together.
+        sizes_bytes
+            Version key -> what it takes.
         """
+        key, cost = max(costs.items(), key=lambda item: self._gain_s(item[1]) - _hop_s(item[1]))
+        if self._gain_s(cost) <= _hop_s(cost):
+            return PlacementDecision(placement="fused", why=self._why(key, cost))
+        copies_bytes = sum(size * (1 + len(costs[name].members_s)) for name, size in sizes_bytes.items())
         room_bytes = SHARE_OF_MEMORY * self._memory_bytes
-        if size_bytes > room_bytes:
-            return PlacementDecision(
-                placement="spread",
-                why=f"the models take {size_bytes / 2**20:.0f} MiB, more than the {room_bytes / 2**20:.0f} MiB "
-                "that one replica may hold of this machine's memory",
+        if copies_bytes > room_bytes:
+            why = (
+                f"{self._why(key, cost)}; but each deployment would hold its models, "
+                f"{copies_bytes / 2**20:.0f} MiB in all, more than {room_bytes / 2**20:.0f} MiB, "
+                f"{SHARE_OF_MEMORY:.0%} of this machine's memory"
             )
-        key, cost = max(costs.items(), key=lambda item: self._gain_s(item[1]))
-        gain_s = self._gain_s(cost)
-        placed: Placed = "spread" if gain_s > self._hop_s else "fused"
-        return PlacementDecision(placement=placed, why=self._why(key, cost, gain_s))
+            return PlacementDecision(placement="fused", why=why)
+        return PlacementDecision(placement="spread", why=self._why(key, cost))
 
-    def _why(self, key: str, cost: NodeCost, gain_s: float) -> str:
+    def _why(self, key: str, cost: NodeCost) -> str:
         if len(cost.members_s) == 1:
             return f"{key} has one member, which is answered no sooner elsewhere"
+        gain_s, hop_s = self._gain_s(cost), _hop_s(cost)
         return (
             f"the {len(cost.members_s)} members of {key} take {1000 * sum(cost.members_s):.2f} ms one after "
             f"another; at once on {self._cores} cores they would save {1000 * gain_s:.2f} ms, "
-            f"{'more' if gain_s > self._hop_s else 'not more'} than the {1000 * self._hop_s:.2f} ms "
-            "that the way to them costs"
+            f"{'more' if gain_s > hop_s else 'not more'} than the {1000 * hop_s:.2f} ms "
+            f"that the way to them costs with {cost.features_bytes / 2**10:.1f} KiB of features"
         )
 
     def _gain_s(self, cost: NodeCost) -> float:
         """Return what working at once saves: no more than the longest member and the cores allow."""
         together_s = max(*cost.members_s, sum(cost.members_s) / self._cores)
         return sum(cost.members_s) - together_s
+
+
+def _hop_s(cost: NodeCost) -> float:
+    return HOP_S if cost.features_bytes <= BY_VALUE_BYTES else LARGE_HOP_S
