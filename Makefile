@@ -26,8 +26,8 @@ check: $(INSTALLED)
 
 # What needs no Ray shares the cores; what needs it shares one Ray.
 pytest: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not ray" --numprocesses 2 --dist worksteal --cov --cov-report=
-	$(BIN)/python -m pytest -m ray --cov --cov-append --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m "not ray" --numprocesses 2 --dist worksteal --durations=10 --cov --cov-report=
+	$(BIN)/python -m pytest -m ray --durations=20 --cov --cov-append --cov-report=term:skip-covered
 
 benchmarks: $(INSTALLED)
 	$(BIN)/python -m benchmarks run

@@ -11,9 +11,10 @@ import pandas as pd
 
 from apps.pipelines.source import load_rows
 from apps.reports.words import steps_in_words
+from cluster.errors import UserError
 from cluster.registry.version import SemanticVersion
 from cluster.settings import Settings
-from training.core.artifact import load_artifact
+from training.core.artifact import load_artifact, verify
 from training.core.estimator import Forecaster
 from training.core.panel import Panel
 from training.core.schema import Schema
@@ -49,17 +50,26 @@ class Fitted:
             There is no such model or version.
         ArtifactCorrupt
             A file does not have its digest.
+        UserError
+            It forecasts nothing.
         """
         if Path(model).is_dir():
-            forecaster, manifest = load_artifact(Path(model), MODELS)
-            return cls(name=model, forecaster=forecaster, schema=Schema.from_json(manifest.schema))
+            return cls._load(Path(model), model)
         from cluster.registry.mlflow_registry import open_registry
 
         registry = open_registry(settings)
         found = registry.get(model, SemanticVersion.parse(version) if version else None)
         with tempfile.TemporaryDirectory() as folder:
-            forecaster, manifest = load_artifact(registry.fetch(found, Path(folder) / "artifact"), MODELS)
-        name = f"{found.name} {found.version}"
+            return cls._load(registry.fetch(found, Path(folder) / "artifact"), f"{found.name} {found.version}")
+
+    @classmethod
+    def _load(cls, folder: Path, name: str) -> Fitted:
+        kind = verify(folder).model
+        if kind not in MODELS:
+            raise UserError(
+                f"'{name}' forecasts nothing: got '{kind}', expected a model of series, one of {', '.join(MODELS)}"
+            )
+        forecaster, manifest = load_artifact(folder, MODELS)
         return cls(name=name, forecaster=forecaster, schema=Schema.from_json(manifest.schema))
 
     def span(self) -> str:

@@ -15,6 +15,7 @@ from cluster.errors import ConfigError, DataError, UnknownNameError, UserError
 from cluster.registry.mlflow_registry import open_registry
 from cluster.registry.version import Lineage
 from cluster.settings import Settings
+from training.alarms.alarm_model import AlarmModel
 from training.core.artifact import save_artifact
 from training.core.panel import Panel
 from training.core.splits import chronological_split
@@ -153,3 +154,16 @@ def test_a_group_that_cannot_be_read_shows_one_that_can(shell: CliRunner, artifa
     result = shell.invoke(app, ["explain", str(artifact), str(source), "--group", "power"])
     assert isinstance(result.exception, ConfigError)
     assert "expected 'driver=column,column'" in str(result.exception)
+
+
+@pytest.mark.parametrize("command", [["whatif", "--scenario", UP], ["explain"]])
+def test_a_model_that_forecasts_nothing_is_refused_by_what_it_is(
+    shell: CliRunner, hourly: Panel, source: Path, tmp_path: Path, command: list[str]
+) -> None:
+    alarms = AlarmModel(detector="moving_average", detector_params={"window": 24})
+    panel = hourly.for_target("NOX")
+    save_artifact(alarms.fit(panel), panel.schema, tmp_path / "alarms")
+    name, *options = command
+    result = shell.invoke(app, [name, str(tmp_path / "alarms"), str(source), *options])
+    assert isinstance(result.exception, UserError)
+    assert "forecasts nothing: got 'alarm_model'" in str(result.exception)
