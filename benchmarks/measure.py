@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -71,10 +72,11 @@ class Benchmark:
 def run(benchmark: Benchmark, pairs: int, say: Callable[[str], None]) -> Path:
     """Run some pairs, say each ratio and the medians, store them; return the file."""
     say(f"{benchmark.name}: {benchmark.question}")
-    done: list[Pair] = []
+    done, loops_ms = list[Pair](), [loop_ms()]
     for seed in range(pairs):
         pair = benchmark.pair(seed, seed % 2 == 0)
         done.append(pair)
+        loops_ms.append(loop_ms())
         say(f"  seed {seed}: baseline {pair.baseline:.4g}; ratio {_told(pair.ratio, pair.ours)}; {pair.notes}")
     medians = {variant: median(pair.ratio(variant) for pair in done) for variant in done[0].ours}
     first = next(iter(medians))
@@ -82,14 +84,32 @@ def run(benchmark: Benchmark, pairs: int, say: Callable[[str], None]) -> Path:
     say(f"  median ratio {_told(medians.__getitem__, medians)}; goal for {first} {benchmark.goal:.3f}: {verdict}")
     for name, told in benchmark.summary(done).items():
         say(f"  {name}: {told}")
-    return _store(benchmark, done, medians)
+    loops = ", ".join(f"{took:.0f}" for took in loops_ms)
+    say(f"  a plain loop took {loops} ms before, between and after the pairs")
+    return _store(benchmark, done, medians, loops_ms)
+
+
+def loop_ms() -> float:
+    """Return the milliseconds of a million turns of a plain loop: how fast the machine is at this moment.
+
+    A machine that is shared with others may be half as fast as a minute ago, and nothing else tells.
+    """
+    took_s = []
+    for _ in range(5):
+        begun_s, total = time.perf_counter(), 0
+        for turn in range(1_000_000):
+            total += turn
+        took_s.append(time.perf_counter() - begun_s)
+    return 1000 * median(took_s)
 
 
 def _told(ratio: Callable[[str], float], variants: Mapping[str, object]) -> str:
     return ", ".join(f"{variant} {ratio(variant):.3f}" for variant in variants)
 
 
-def _store(benchmark: Benchmark, pairs: list[Pair], medians: Mapping[str, float]) -> Path:
+def _store(
+    benchmark: Benchmark, pairs: list[Pair], medians: Mapping[str, float], loops_ms: Sequence[float]
+) -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{benchmark.name}.json"
     told = {
@@ -100,7 +120,7 @@ def _store(benchmark: Benchmark, pairs: list[Pair], medians: Mapping[str, float]
         "summary": dict(benchmark.summary(pairs)),
         "pairs": [asdict(pair) for pair in pairs],
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": _machine(),
+        "machine": _machine() | {"loop_ms": [round(took, 1) for took in loops_ms]},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
     }
     aside = path.with_suffix(".tmp")
