@@ -99,6 +99,7 @@ def serve_graph(spec: GraphSpec, settings: Settings, *, timeout_s: float = READY
 def stop(served: Served) -> None:
     """Take the graph away, and Serve with it where it was started for it."""
     from ray import serve
+    from ray.serve.context import _disconnect
 
     from cluster.actors import rate_office
     from cluster.monitoring import metrics_actor
@@ -109,6 +110,8 @@ def stop(served: Served) -> None:
         actor.remove(served.application)
     if served.owns_serve and not serve.status().applications:
         serve.shutdown()
+    # Serve tells one Ray from another by the job's id, and the next Ray of this process may give the same one.
+    _disconnect()
 
 
 def _serve_runs() -> bool:

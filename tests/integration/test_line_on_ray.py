@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from ray.serve import context as serve_context
 
 from apps.client.client import Client
 from apps.emissions.replay import Replay
@@ -77,6 +78,7 @@ def test_from_a_table_to_a_forecast_over_http(ray_cluster: Cluster, settings: Se
         assert picture.read_bytes().startswith(b"\x89PNG")
     finally:
         stop(served)
+    assert serve_context._global_client is None, "the next Ray of this process would be taken for this one"
 
 
 def test_the_gate_refuses_and_registers_nothing(settings: Settings, panel: Panel) -> None:
