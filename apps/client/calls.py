@@ -158,10 +158,11 @@ class Calls:
         future: pd.DataFrame | None,
     ) -> Call[ForecastResult]:
         """Forecast what follows each series; with a future, the model is first asked what it knows ahead."""
-        series: Sequence[Mapping[str, Any]] = series_of(history) if isinstance(history, Panel) else list(history)
+        series: Sequence[Mapping[str, Any]]
         if future is not None:
-            served = yield from self.model(model, version)
-            series = with_future(history, future, served)
+            series = with_future(history, future, (yield from self.model(model, version)))
+        else:
+            series = series_of(history) if isinstance(history, Panel) else list(history)
         body: dict[str, Any] = {"model": model, "series": series}
         optional = {"version": version, "horizon": horizon, "levels": levels and list(levels)}
         body |= {key: value for key, value in optional.items() if value is not None}
